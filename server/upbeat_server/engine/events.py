@@ -1,0 +1,145 @@
+"""Facts that the engine is told, one struct each; ``step`` answers with commands.
+
+``origin`` is a number the runtime makes up to route the answer (a call, a
+stream); the engine hands it back and never looks at it. Where one object for
+every item is too dear, one event carries a frame of items. What would be random
+is data: 64 bits of ``entropy``.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from upbeat_server.engine.model import Error, Payload, Predicate, SessionId, TaskId, TaskSpec, Usage
+
+
+class Submission(msgspec.Struct, gc=False):
+    """One task to accept. ``index`` is its place in the batch or a stream's own number."""
+
+    index: int
+    spec: TaskSpec
+    spec_bytes: bytes  # The spec as it will be stored.
+    fingerprint: bytes
+    request_id: str = ""
+    predicate: Predicate | None = None  # The compiled selector; None matches all.
+
+
+class TasksSubmitted(msgspec.Struct):
+    """Tasks arrived; answered by one Submitted, SubmissionKnown or SubmissionRefused each."""
+
+    origin: int
+    submissions: list[Submission]
+
+
+class TaskCancelled(msgspec.Struct):
+    """Somebody wants a task ended; answered by CancelAnswered, or NotLive if it is not here."""
+
+    origin: int
+    task_id: TaskId
+    message: str = ""
+
+
+class AgentConnected(msgspec.Struct):
+    """An agent said hello; answered by Welcome or HelloRefused."""
+
+    origin: int
+    agent_id: str
+    name: str
+    capabilities: list[str]
+    labels: dict[str, str]
+    slots: int
+    session_id: SessionId = SessionId(0)  # The session to resume; 0 for none.
+    held_leases: list[int] = []
+    sdk_version: str = ""
+
+
+class AttemptAcked(msgspec.Struct, gc=False):
+    """The agent's answer to one assignment."""
+
+    lease_id: int
+    accepted: bool
+    reason: str = ""
+
+
+class AttemptProgressed(msgspec.Struct, gc=False):
+    """What an attempt says of itself."""
+
+    lease_id: int
+    fraction: float = 0.0
+    message: str = ""
+    chunk: bytes = b""
+    sequence: int = 0
+
+
+class AttemptEnded(msgspec.Struct, gc=False):
+    """A reported result: ``output`` or ``error``; ``rejected`` when the door refused its body."""
+
+    lease_id: int
+    output: Payload | None = None
+    error: Error | None = None
+    usage: Usage | None = None
+    rejected: bool = False  # Then ``error`` says why; answered REJECTED, charged as a failure.
+
+
+class CapabilityChanged(msgspec.Struct, gc=False):
+    """A capability that comes or goes."""
+
+    capability: str
+    removed: bool
+
+
+class AgentFrame(msgspec.Struct):
+    """One frame of an agent, its fields handled in this order. Any frame is a sign of life."""
+
+    session_id: SessionId
+    slots: int = -1  # -1: unchanged.
+    acks: list[AttemptAcked] = []
+    progress: list[AttemptProgressed] = []
+    results: list[AttemptEnded] = []
+    changes: list[CapabilityChanged] = []
+    drain: bool = False
+    goodbye: bool = False
+
+
+class SessionEnded(msgspec.Struct):
+    """A stream is gone. A goodbye arrived before as a frame, if there was one."""
+
+    session_id: SessionId
+
+
+class AgentDrainWanted(msgspec.Struct):
+    """An operator drains an agent; answered by AgentAnswered, which may hold a refusal."""
+
+    origin: int
+    agent_id: str
+
+
+class TasksPurged(msgspec.Struct):
+    """The store forgot finished tasks; their request ids are free again."""
+
+    request_ids: list[str]
+
+
+class AdoptionStarted(msgspec.Struct):
+    """The server listens: from now the grace for agents to come back with their leases counts."""
+
+
+class TurnEnded(msgspec.Struct):
+    """The last event of every turn: fires due timers, hands out work."""
+
+    entropy: int
+
+
+Event: TypeAlias = (
+    TasksSubmitted
+    | TaskCancelled
+    | AgentConnected
+    | AgentFrame
+    | SessionEnded
+    | AgentDrainWanted
+    | TasksPurged
+    | AdoptionStarted
+    | TurnEnded
+)

@@ -1,0 +1,54 @@
+"""What the engine is allowed: bounds, graces, intervals. One frozen group each."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """Admission bounds of one namespace; each has a refusal that names it."""
+
+    queue_tasks_max: int = 1_000_000  # QUEUE_FULL
+    queue_bytes_max: int = 4 << 30  # QUEUE_BYTES_FULL
+    signatures_max: int = 1_000  # SIGNATURES_EXHAUSTED
+    fairness_keys_max: int = 10_000  # FAIRNESS_KEYS_EXHAUSTED
+    agents_max: int = 20_000  # AGENTS_EXHAUSTED
+    lease_losses_max: int = 5
+
+
+class Graces(msgspec.Struct, frozen=True):
+    """How long the engine waits for an agent before it acts."""
+
+    heartbeat_interval_ms: int = 10_000
+    suspect_after_ms: int = 22_000  # Two missed beats: nothing new.
+    lease_timeout_ms: int = 30_000  # Silent: leases are lost.
+    disconnect_grace_ms: int = 5_000  # Stream ended without goodbye: leases are lost.
+    adoption_grace_ms: int = 30_000  # After a restart: leases nobody came back with are lost.
+    ack_timeout_ms: int = 10_000  # Unacknowledged assignment: back to the queue.
+    forget_agent_ms: int = 600_000  # A disconnected agent is listed this long.
+
+
+class Ordering(msgspec.Struct, frozen=True):
+    """The overdue lane (scheduling order, rule 2)."""
+
+    overdue_high_ms: int = 15_000
+    overdue_normal_ms: int = 60_000
+    overdue_low_ms: int = 240_000
+    overdue_turn: int = 8  # Every n-th turn of an agent goes to an overdue head.
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """How long finished tasks are kept, whichever comes first."""
+
+    finished_ms: int = 86_400_000
+    finished_tasks_max: int = 1_000_000
+    purge_interval_ms: int = 10_000
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Everything the engine is allowed."""
+
+    bounds: Bounds = Bounds()
+    graces: Graces = Graces()
+    ordering: Ordering = Ordering()
+    retention: Retention = Retention()
