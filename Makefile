@@ -1,0 +1,109 @@
+# Everything a developer and CI run. `make` alone prints the targets.
+#
+# The environment is .venv; it is built anew when pyproject.toml or the pins change. Paths here are relative,
+# so that the checkout may stand in a folder with spaces in its name.
+
+PYTHON ?= python3
+BUF_VERSION := 1.75.0
+
+PROTOS := $(wildcard protos/upbeat/v1/*.proto)
+PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+BUF := build/buf-$(BUF_VERSION)/node_modules/.bin/buf
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench proto image pins clean python lint types layers contract
+
+help: ## Print the targets
+	@echo "upbeat: targets of make"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+run: .venv/server.stamp build/stubs.sha256 ## Install what is needed, run the demo, leave the server up
+	.venv/bin/upbeat demo --stay
+
+test: .venv/dev.stamp build/stubs.sha256 ## Install what is needed, run the tests (ARGS="-k word" goes to pytest)
+	.venv/bin/python -m pytest $(ARGS)
+
+check: lint types layers contract ## Lint, formatting, types, layers, sizes and names, contract
+
+lint: .venv/dev.stamp
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
+
+types: .venv/dev.stamp build/stubs.sha256
+	.venv/bin/python -m mypy client server tests protos
+
+layers: .venv/dev.stamp build/stubs.sha256
+	.venv/bin/lint-imports
+	.venv/bin/python -m pytest -q tests/test_tidy.py
+
+contract: .venv/dev.stamp build/stubs.sha256
+	.venv/bin/python -m pytest -q tests/protos
+	@if command -v npm >/dev/null 2>&1; then \
+		$(MAKE) --no-print-directory $(BUF) && \
+		echo "buf lint" && $(BUF) lint protos && \
+		echo "buf breaking" && $(BUF) breaking protos --against protos/upbeat.v1.binpb; \
+	else \
+		echo "SKIPPED: buf lint and buf breaking, because npm is missing (apt install nodejs npm)." \
+			"tests/protos has covered the main rules."; \
+	fi
+
+format: .venv/dev.stamp ## Format the code and repair what ruff can
+	.venv/bin/python -m ruff check --fix .
+	.venv/bin/python -m ruff format .
+
+bench: .venv/dev.stamp build/stubs.sha256 ## Measure throughput and latency (ARGS go to the benchmark)
+	.venv/bin/python -m tests.bench $(ARGS)
+
+proto: ## Generate the stubs of the contract into client/upbeat/v1
+	@rm -f build/stubs.sha256
+	@$(MAKE) --no-print-directory build/stubs.sha256
+
+image: .venv/dev.stamp build/stubs.sha256 ## Accept the contract as it is: later changes must not break it
+	.venv/bin/python -m tests.protos.image
+
+pins: python ## Resolve all dependencies anew into deploy/constraints.txt
+	rm -rf build/pins
+	"$(PYTHON)" -m venv build/pins
+	build/pins/bin/python -m pip install --quiet --disable-pip-version-check ".[dev]"
+	{ sed '/^[^#]/,$$d' deploy/constraints.txt; \
+		build/pins/bin/python -m pip freeze --exclude upbeat; } > build/constraints.txt
+	mv build/constraints.txt deploy/constraints.txt
+	rm -rf build/pins
+
+clean: ## Remove everything that make has built
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -f client/upbeat/v1/*_pb2*
+	find client server tests protos -name __pycache__ -type d -prune -exec rm -rf {} +
+
+python:
+	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
+		echo "upbeat needs Python 3.11 or newer, and there is no $(PYTHON). On Debian or Ubuntu:" \
+			"apt install python3 python3-venv" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "upbeat needs Python 3.11 or newer; $(PYTHON) is $$("$(PYTHON)" -V 2>&1)." \
+			"Name another one: make run PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv with pip. On Debian or Ubuntu: apt install" \
+			"$$("$(PYTHON)" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 1; }
+
+.venv/server.stamp: pyproject.toml deploy/constraints.txt | python
+	@echo "Installing upbeat into .venv (once; about a minute)"
+	@"$(PYTHON)" -m venv --clear .venv
+	@$(PIP_INSTALL) -c deploy/constraints.txt -e ".[server]"
+	@touch $@
+
+.venv/dev.stamp: .venv/server.stamp
+	@echo "Installing what tests and checks need into .venv"
+	@$(PIP_INSTALL) -c deploy/constraints.txt -e ".[dev]"
+	@touch $@
+
+# The build hook of the package writes the stubs and this stamp, in a build environment of its own.
+build/stubs.sha256: $(PROTOS) protos/build_stubs.py | .venv/server.stamp
+	@echo "Generating the stubs of the contract"
+	@$(PIP_INSTALL) --no-deps -e .
+	@test -f $@
+
+$(BUF):
+	@echo "Installing buf $(BUF_VERSION)"
+	@mkdir -p build/buf-$(BUF_VERSION)
+	@npm install --prefix build/buf-$(BUF_VERSION) --no-save --no-audit --no-fund --silent @bufbuild/buf@$(BUF_VERSION)

@@ -1,0 +1,113 @@
+"""Generates the Python stubs of the contract when the package is built.
+
+Hatchling calls the hook for every wheel, editable ones included, so that
+``pip install .`` works from a bare checkout; ``make proto`` gets here the same
+way. The stubs go to ``client/upbeat/v1``, are shipped in the wheel and never
+committed. Nothing is written when neither the contract nor the generators
+changed, and a file that comes out the same keeps its time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import tempfile
+from importlib import metadata
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+GENERATORS = ("grpcio-tools", "mypy-protobuf")
+# What protoc writes for one .proto file.
+SUFFIXES = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi")
+STAMP = Path("build", "stubs.sha256")
+
+
+class StubsHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Brings the stubs up to date before hatchling collects the files."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+        """Run by hatchling at the start of a build."""
+        if generate(Path(self.root)):
+            self.app.display_info("stubs of the contract generated")
+
+
+def generate(root: Path) -> bool:
+    """Generate the stubs of the checkout at ``root``; False if they were up to date."""
+    protos = sorted((root / "protos" / "upbeat" / "v1").glob("*.proto"))
+    if not protos:
+        raise FileNotFoundError(f"no .proto files under {root / 'protos'}")
+    target = root / "client" / "upbeat" / "v1"
+    wanted = {proto.stem + suffix for proto in protos for suffix in SUFFIXES}
+    present = {path.name for path in target.glob("*_pb2*")}
+    stamp = root / STAMP
+    digest = _digest(protos)
+    if stamp.is_file() and stamp.read_text() == digest and present == wanted:
+        stamp.touch()
+        return False
+    with tempfile.TemporaryDirectory() as scratch:
+        _run_protoc(root / "protos", protos, Path(scratch))
+        _replace(Path(scratch, "upbeat", "v1"), target)
+    for name in present - wanted:
+        (target / name).unlink()
+    stamp.parent.mkdir(exist_ok=True)
+    stamp.write_text(digest)
+    return True
+
+
+def _digest(protos: list[Path]) -> str:
+    """One hash over everything that decides what the stubs look like."""
+    digest = hashlib.sha256()
+    for name in GENERATORS:
+        digest.update(f"{name} {metadata.version(name)}\0".encode())
+    for path in (Path(__file__), *protos):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _run_protoc(include: Path, protos: list[Path], out: Path) -> None:
+    # Here and not at the top: protoc is needed only when something changed.
+    from grpc_tools import protoc
+
+    well_known = resources.files("grpc_tools") / "_proto"
+    exit_code = protoc.main(
+        [
+            "protoc",
+            f"-I{include}",
+            f"-I{well_known}",
+            f"--plugin=protoc-gen-mypy={_plugin('protoc-gen-mypy')}",
+            f"--plugin=protoc-gen-mypy_grpc={_plugin('protoc-gen-mypy_grpc')}",
+            f"--python_out={out}",
+            f"--grpc_python_out={out}",
+            f"--mypy_out=quiet:{out}",
+            f"--mypy_grpc_out=quiet:{out}",
+            *(str(proto) for proto in protos),
+        ]
+    )
+    if exit_code != 0:
+        raise RuntimeError(f"protoc ended with exit code {exit_code}")
+
+
+def _plugin(name: str) -> str:
+    """Where a plugin of protoc is: in the build environment, or beside this Python."""
+    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+    if found is None:
+        raise FileNotFoundError(f"{name} is missing; it comes with mypy-protobuf")
+    return found
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Move what differs from ``source`` to ``target``, each file in one step."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.glob("*_pb2*")):
+        destination = target / path.name
+        if destination.is_file() and destination.read_bytes() == path.read_bytes():
+            continue
+        partial = target / f".{path.name}.new"
+        shutil.copyfile(path, partial)
+        partial.replace(destination)
