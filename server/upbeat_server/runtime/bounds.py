@@ -1,0 +1,49 @@
+"""What the runtime is allowed: bounds of inbox, outboxes, watches and streams."""
+
+from __future__ import annotations
+
+import msgspec
+
+MIB = 1 << 20
+
+
+class LoopBounds(msgspec.Struct, frozen=True):
+    """Bounds of the loop and of what it is fed by."""
+
+    turn_budget_ms: float = 2.0  # Steps of one turn before it is committed.
+    inbox_items_max: int = 65_536  # SERVER_BUSY for calls; streams wait.
+    inbox_bytes_max: int = 64 * MIB
+    session_frames_max: int = 4  # Frames of one agent that wait in the inbox.
+    namespaces_max: int = 100  # NAMESPACES_EXHAUSTED
+    retry_first_ms: int = 50  # Backoff of a failed commit.
+    retry_last_ms: int = 2_000
+
+
+class StreamBounds(msgspec.Struct, frozen=True):
+    """Bounds of what waits for a stream's reader."""
+
+    frame_items_max: int = 512  # One frame out.
+    frame_bytes_max: int = MIB  # Of several items; a single one may be larger.
+    agent_items_max: int = 65_536  # An agent's outbox; beyond it the stream ends.
+    agent_bytes_max: int = 256 * MIB
+    submission_streams_max: int = 1_000  # STREAMS_EXHAUSTED
+    window: int = 10_000  # Unfinished or unacknowledged submissions of one stream.
+
+
+class WatchBounds(msgspec.Struct, frozen=True):
+    """Bounds of watches."""
+
+    watches_max: int = 1_000  # STREAMS_EXHAUSTED
+    ring_events_max: int = 65_536  # Changes kept for watches that resume.
+    ring_bytes_max: int = 64 * MIB
+    watch_events_max: int = 65_536  # Waiting for one watcher; beyond it SLOW_READER.
+    watch_bytes_max: int = 64 * MIB
+    progress_events_max: int = 1_024  # Of those, progress; the oldest is dropped.
+
+
+class RuntimeBounds(msgspec.Struct, frozen=True):
+    """Everything the runtime is allowed."""
+
+    loop: LoopBounds = LoopBounds()
+    streams: StreamBounds = StreamBounds()
+    watches: WatchBounds = WatchBounds()

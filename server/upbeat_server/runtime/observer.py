@@ -1,0 +1,80 @@
+"""What the runtime tells telemetry: a protocol of hooks, and one that ignores them.
+
+Hooks are called on the loop's hot path: they must not block, await or raise.
+Durations are seconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from upbeat_server.engine.model import TaskRecord, TaskSpec
+
+
+class Observer(Protocol):
+    """Told of what happened, after it is durable."""
+
+    def turned(self, seconds: float, events: int) -> None:
+        """A turn stepped through ``events`` events; the commit is not counted in."""
+
+    def committed(self, seconds: float, rows: int) -> None:
+        """A commit of ``rows`` rows succeeded."""
+
+    def commit_failed(self, reason: str) -> None:
+        """A commit failed: ``unavailable``, ``unknown`` or ``stale_epoch``."""
+
+    def submitted(self, namespace: str, tasks: int) -> None:
+        """Submissions were accepted."""
+
+    def refused(self, namespace: str, reason: str) -> None:
+        """A submission was refused by the engine."""
+
+    def assigned(self, namespace: str, tasks: int) -> None:
+        """Assignments were put into outboxes."""
+
+    def dispatched(self, seconds: float, tasks: int) -> None:
+        """A writer took assignments; ``seconds`` since the oldest one's turn began."""
+
+    def task_finished(self, namespace: str, record: TaskRecord, spec: TaskSpec) -> None:
+        """A task ended; ``record`` is final."""
+
+    def stream_ended(self, kind: str, reason: str) -> None:
+        """The server ended a stream (``agent``, ``watch``, ``submissions``) for a reason."""
+
+    def store_health(self, healthy: bool) -> None:
+        """Commits began to fail, or succeed again."""
+
+
+class NullObserver:
+    """An observer that ignores everything."""
+
+    def turned(self, seconds: float, events: int) -> None:
+        """Ignore it."""
+
+    def committed(self, seconds: float, rows: int) -> None:
+        """Ignore it."""
+
+    def commit_failed(self, reason: str) -> None:
+        """Ignore it."""
+
+    def submitted(self, namespace: str, tasks: int) -> None:
+        """Ignore it."""
+
+    def refused(self, namespace: str, reason: str) -> None:
+        """Ignore it."""
+
+    def assigned(self, namespace: str, tasks: int) -> None:
+        """Ignore it."""
+
+    def dispatched(self, seconds: float, tasks: int) -> None:
+        """Ignore it."""
+
+    def task_finished(self, namespace: str, record: TaskRecord, spec: TaskSpec) -> None:
+        """Ignore it."""
+
+    def stream_ended(self, kind: str, reason: str) -> None:
+        """Ignore it."""
+
+    def store_health(self, healthy: bool) -> None:
+        """Ignore it."""
