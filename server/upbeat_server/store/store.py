@@ -35,7 +35,12 @@ class StoreInvalid(StoreError):
 
 
 class TaskRow(msgspec.Struct, gc=False):
-    """One task as it is written: columns for finding it, and its bytes."""
+    """One task as it is written: columns for finding it, and its bytes.
+
+    What describes the submission (``type``, ``priority``, ``create_ms``, ``parent_id``, ``spec``,
+    ``request_id``, ``labels``) is taken from the first row of a task, which must have a spec;
+    later rows change ``state``, ``end_ms`` and ``record`` only.
+    """
 
     task_id: int
     state: int
@@ -47,7 +52,7 @@ class TaskRow(msgspec.Struct, gc=False):
     record: bytes
     spec: bytes | None = None  # None: unchanged since it was first written.
     request_id: str = ""
-    labels: dict[str, str] = {}  # Written with the spec.
+    labels: dict[str, str] = {}
 
 
 class NamespaceBatch(msgspec.Struct):
@@ -136,4 +141,5 @@ class Store(Protocol):
 
     async def purge(self, namespace: str, before_ms: int, keep: int, limit: int) -> Purged:
         """Forget finished tasks that ended before ``before_ms`` and all but the newest
-        ``keep`` (by end), at most ``limit`` of them, oldest end first."""
+        ``keep`` (by end), at most ``limit`` of them, oldest end first.
+        """

@@ -1,0 +1,173 @@
+"""How a task becomes bytes and comes back.
+
+One byte, the version of the fields, then a msgpack map of the fields by name;
+what has its default is left out. Rules:
+
+- Structs only ever gain fields, each with a default, and never change a type or
+  reuse a name. Whoever adds one to ``TaskRecord`` (or to what it holds) raises
+  ``RECORD_VERSION``, whoever adds one to ``TaskSpec`` raises ``SPEC_VERSION``.
+- A record that a newer release wrote keeps the fields that this release does not
+  know when it is written again: they ride along in ``TaskRecord.newer``. A spec
+  is written once and never again, so it needs no such care.
+- Equal specs have equal bytes whatever objects they are made of, because
+  ``fingerprint`` tells a repeated submission from a reused request_id by them,
+  also across a restart and an upgrade.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+from msgspec.inspect import ListType, StructType, Type, UnionType, type_info
+
+from upbeat_server.engine.model import TaskRecord, TaskSpec
+from upbeat_server.store.store import StoreInvalid
+
+RECORD_VERSION = 1
+SPEC_VERSION = 1
+FINGERPRINT_BYTES = 16
+
+_RECORD_PREFIX = bytes((RECORD_VERSION,))
+_SPEC_PREFIX = bytes((SPEC_VERSION,))
+_KEPT = "newer"
+# Deterministic: labels in whatever order they came are the same spec.
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+_decode_record = msgspec.msgpack.Decoder(TaskRecord).decode
+_decode_spec = msgspec.msgpack.Decoder(TaskSpec).decode
+# msgspec leaves a default out when the value is the very object that the default is;
+# these are the fields whose equal values need not be one (large numbers, floats, structs).
+_SPEC_DEFAULTS: tuple[tuple[str, Any], ...] = tuple(
+    (field.name, field.default)
+    for field in msgspec.structs.fields(TaskSpec)
+    if isinstance(field.default, float | msgspec.Struct)
+    or (isinstance(field.default, int) and field.default > 256)
+)
+
+
+def encode_record(record: TaskRecord) -> bytes:
+    """The record as it is stored."""
+    if record.newer:
+        return _encode_with_kept(record)
+    try:
+        return _RECORD_PREFIX + _encode(record)
+    except UnicodeEncodeError:
+        return _RECORD_PREFIX + _encode(_clean(msgspec.to_builtins(record, builtin_types=(bytes,))))
+
+
+def decode_record(stored: bytes) -> TaskRecord:
+    """What ``encode_record`` was given. Raises StoreInvalid if it is damaged."""
+    try:
+        record = _decode_record(memoryview(stored)[1:])
+        if stored[0] > RECORD_VERSION:
+            record.newer = stored
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise StoreInvalid(f"a task record is damaged ({error}): restore the store from a backup") from error
+    return record
+
+
+def encode_spec(spec: TaskSpec) -> bytes:
+    """The spec as it is stored; equal specs give equal bytes."""
+    same = {
+        name: default
+        for name, default in _SPEC_DEFAULTS
+        if (value := getattr(spec, name)) is not default and value == default
+    }
+    if same:
+        spec = msgspec.structs.replace(spec, **same)
+    try:
+        return _SPEC_PREFIX + _encode(spec)
+    except UnicodeEncodeError:
+        return _SPEC_PREFIX + _encode(_clean(msgspec.to_builtins(spec, builtin_types=(bytes,))))
+
+
+def decode_spec(stored: bytes) -> TaskSpec:
+    """What ``encode_spec`` was given. Raises StoreInvalid if it is damaged."""
+    try:
+        return _decode_spec(memoryview(stored)[1:])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise StoreInvalid(f"a task spec is damaged ({error}): restore the store from a backup") from error
+
+
+def fingerprint(spec_bytes: bytes) -> bytes:
+    """16 bytes that stand for an encoded spec, the same in every release."""
+    return blake2b(memoryview(spec_bytes)[1:], digest_size=FINGERPRINT_BYTES).digest()
+
+
+def clean_text(text: str) -> str:
+    """The text as it can be stored: UTF-8 has no lone surrogates."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _clean(tree: Any) -> Any:
+    """The tree with every text as it can be stored."""
+    if isinstance(tree, str):
+        return clean_text(tree)
+    if isinstance(tree, dict):
+        return {clean_text(key): _clean(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_clean(value) for value in tree]
+    return tree
+
+
+class _Shape:
+    """Which fields of a stored struct this release knows."""
+
+    def __init__(self, struct: StructType) -> None:
+        self.names = frozenset(field.encode_name for field in struct.fields)
+        self.is_value = struct.cls.__struct_config__.frozen
+        # Of several in a list, the field that tells them apart: the first.
+        self.key = struct.fields[0].encode_name
+        self.inner = {
+            field.encode_name: shape
+            for field in struct.fields
+            if (shape := _shape_in(field.type)) is not None
+        }
+
+    def graft(self, raw: dict[str, Any], read: dict[str, Any], new: dict[str, Any]) -> None:
+        """Put into ``new`` what ``raw`` has and this release does not know.
+
+        ``read`` is what this release made of ``raw``: a value that was replaced since takes
+        nothing over from the one before it.
+        """
+        if self.is_value and read != new:
+            return
+        new.update({name: value for name, value in raw.items() if name not in self.names})
+        for name, shape in self.inner.items():
+            if name not in raw or name not in read or name not in new:
+                continue
+            if isinstance(new[name], dict) and isinstance(read[name], dict):
+                shape.graft(raw[name], read[name], new[name])
+            elif isinstance(new[name], list):
+                before = {
+                    was[shape.key]: (part, was) for part, was in zip(raw[name], read[name], strict=True)
+                }
+                for item in new[name]:
+                    if item[shape.key] in before:
+                        shape.graft(*before[item[shape.key]], item)
+
+
+def _shape_in(kind: Type) -> _Shape | None:
+    """The shape of the struct that a field holds, if it holds one."""
+    if isinstance(kind, StructType):
+        return _Shape(kind)
+    if isinstance(kind, ListType):
+        return _shape_in(kind.item_type)
+    if isinstance(kind, UnionType):
+        return next((shape for part in kind.types if (shape := _shape_in(part)) is not None), None)
+    return None
+
+
+_RECORD_SHAPE = _shape_in(type_info(TaskRecord))
+
+
+def _encode_with_kept(record: TaskRecord) -> bytes:
+    """The record with the fields of the newer release that wrote it, under its version."""
+    stored = memoryview(record.newer)[1:]
+    read = msgspec.to_builtins(_decode_record(stored), builtin_types=(bytes,))
+    tree = msgspec.to_builtins(record, builtin_types=(bytes,))
+    del tree[_KEPT]
+    if _RECORD_SHAPE is not None:
+        _RECORD_SHAPE.graft(msgspec.msgpack.decode(stored), read, tree)
+    return record.newer[:1] + _encode(_clean(tree))
