@@ -13,8 +13,7 @@ import hashlib
 import shutil
 import sys
 import tempfile
-from importlib import metadata
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
