@@ -1,0 +1,56 @@
+"""The server's only reader of clocks and of randomness.
+
+Engine time is the wall clock when the clock was made plus the monotonic time
+since: a step of the wall clock expires nothing. It never lies below what a store
+has seen: ``advance_to`` moves it up when a namespace is adopted.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where the time and the randomness of the engine come from."""
+
+    def now_ms(self) -> int:
+        """Engine time in milliseconds since 1970; never goes back."""
+
+    def entropy(self) -> int:
+        """64 bits, new with every call."""
+
+    def advance_to(self, floor_ms: int) -> None:
+        """From now on, answer nothing below ``floor_ms``."""
+
+
+class SystemClock:
+    """The clock of a real server."""
+
+    def __init__(self) -> None:
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
+
+    def now_ms(self) -> int:
+        """Engine time in milliseconds since 1970; never goes back."""
+        return (time.monotonic_ns() + self._offset_ns) // 1_000_000
+
+    def entropy(self) -> int:
+        """64 bits, new with every call."""
+        return secrets.randbits(64)
+
+    def advance_to(self, floor_ms: int) -> None:
+        """From now on, answer nothing below ``floor_ms``."""
+        lag_ms = floor_ms - self.now_ms()
+        if lag_ms > 0:
+            self._offset_ns += lag_ms * 1_000_000
+
+
+def stopwatch_s() -> float:
+    """Seconds of a clock that is good for measuring how long something took, and for that only."""
+    return time.perf_counter()
+
+
+def incident_id() -> str:
+    """A name for one defect, to find it in the log again."""
+    return secrets.token_hex(6)

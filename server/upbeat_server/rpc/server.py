@@ -1,0 +1,49 @@
+"""Builds the grpc server: its options, and generic handlers for every service.
+
+The options are measured choices; what each prevents stands beside it. There is
+one server for one engine, and one event loop that uses grpc in a process.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+
+from upbeat_server.rpc.method import MESSAGE_BYTES_MAX, Door, Method, Servicer, rpc_handler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    ("grpc.so_reuseport", 0),  # Else a second server on the port silently takes half of the connections.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # Else a stopped peer is noticed after more than a minute.
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.max_concurrent_streams", 100),  # Else one client's resets take the server down for all.
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_metadata_size", 16 << 10),
+)
+
+
+def build_server(services: Sequence[Servicer], door: Door | None = None) -> grpc.aio.Server:
+    """A server with these services; ports are added by the caller, before ``start``.
+
+    Raises AttributeError or KeyError if a servicer lacks an RPC of its contract or its role.
+    """
+    server = grpc.aio.server(options=SERVER_OPTIONS, compression=None)
+    door = door or Door()
+    for service in services:
+        server.add_generic_rpc_handlers((_generic_handler(door, service),))
+    return server
+
+
+def _generic_handler(door: Door, service: Servicer) -> Any:
+    descriptor = service.descriptor
+    return grpc.method_handlers_generic_handler(
+        descriptor.full_name,
+        {method.name: rpc_handler(Method(door, service, method)) for method in descriptor.methods},
+    )
