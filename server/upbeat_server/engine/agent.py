@@ -17,6 +17,7 @@ class Agent:
 
     __slots__ = (
         "agent_id",
+        "available",
         "capabilities",
         "completed",
         "connect_ms",
@@ -26,6 +27,7 @@ class Agent:
         "index",
         "labels",
         "last_seen_ms",
+        "last_session_id",
         "leases",
         "name",
         "profile",
@@ -48,6 +50,7 @@ class Agent:
         self.leases: dict[int, Task | None] = {}
         self.state = AgentState.DISCONNECTED
         self.session_id: SessionId = NO_SESSION
+        self.last_session_id: SessionId = NO_SESSION  # What a hello must name to resume.
         self.sdk_version = ""
         self.connect_ms = 0
         self.last_seen_ms = 0
@@ -56,8 +59,9 @@ class Agent:
         self.completed = 0
         self.failed = 0
         self.turn = 0  # Tasks handed to it; every 8th one may go to the overdue lane.
+        self.available = False  # Counted among the free agents of its profile.
         self.free_stamp = 0  # Of its valid entry among the free agents of its profile.
-        self.timer_ms = 0
+        self.timer_ms = 0  # Bucket of its one timer; 0: not armed.
 
     @property
     def in_use(self) -> int:

@@ -25,7 +25,9 @@ LeaseId = NewType("LeaseId", int)
 SessionId = NewType("SessionId", int)
 """``epoch << 40 | sequence``, like a task id. 0 is no session."""
 
-Predicate: TypeAlias = Callable[[Mapping[str, str]], bool]
+Labels: TypeAlias = Mapping[str, str]
+
+Predicate: TypeAlias = Callable[[Labels], bool]
 """A compiled selector over labels. Total: one that fails answers False."""
 
 NO_TASK = TaskId(0)
@@ -216,6 +218,7 @@ class TaskRecord(msgspec.Struct, omit_defaults=True):
     revision: int = 0  # Of the last change.
     accepted_attempt: int = 0  # The attempt whose result (or error, last) ended the task.
     failed_agents: list[str] = []  # Agents whose attempts failed, at most 16.
+    newer: bytes = b""  # As a newer release wrote it, if one did; the codec's own business.
 
 
 ATTEMPTS_KEPT = 10

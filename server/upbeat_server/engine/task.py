@@ -15,14 +15,19 @@ class Task:
     """An unfinished task (or one that finished in this turn)."""
 
     __slots__ = (
+        "ack_due_ms",
         "agent",
-        "avoid_until_ms",
+        "charged_ms",
         "paused_ms",
         "progress",
+        "queue_stamp",
         "record",
+        "rejections",
         "signature",
         "spec",
         "spec_bytes",
+        "spec_size",
+        "stored_state",
         "timer_ms",
     )
 
@@ -32,15 +37,25 @@ class Task:
         self.signature = signature
         # The spec as bytes until it was handed to the store once, then None.
         self.spec_bytes: bytes | None = None
+        # Size of the spec as it is stored.
+        self.spec_size = 0
+        # State as of the last commit; 0 before the first. The runtime's own.
+        self.stored_state = 0
         # Who holds the current lease; None while RUNNING means: not adopted yet.
         self.agent: Agent | None = None
+        # When an assignment that is not acknowledged returns; 0: it was, or need not be.
+        self.ack_due_ms = 0
         # What the running attempt said last.
         self.progress: AttemptProgressed | None = None
-        # Agents that rejected it, and until when they are not offered it.
-        self.avoid_until_ms: dict[str, int] = {}
+        # By agent that gave it back: how often, and until when it is not offered there.
+        self.rejections: dict[str, tuple[int, int]] | None = None
         # Engine time at which the attempt's deadline stopped (not adopted yet); 0: it runs.
         self.paused_ms = 0
-        # When its one timer is armed; 0: not.
+        # Of its valid entry in the queue; 0: not queued.
+        self.queue_stamp = 0
+        # What its fairness key paid for the running attempt.
+        self.charged_ms = 0.0
+        # Bucket of its one timer; 0: not armed.
         self.timer_ms = 0
 
     @property

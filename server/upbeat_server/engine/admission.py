@@ -1,0 +1,130 @@
+"""At the door of the queue: who gets in, and with which words not.
+
+Order matters: a repeat of a request_id is answered before any bound is looked
+at, so that a caller who repeats a submission after an indefinite answer never
+hears QUEUE_FULL for a task that is in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from upbeat_server.engine import reasons
+from upbeat_server.engine.commands import SubmissionKnown, SubmissionRefused, Submitted
+from upbeat_server.engine.model import Refusal, TaskRecord, TaskState
+from upbeat_server.engine.queue import requirement_of
+from upbeat_server.engine.task import Task
+
+if TYPE_CHECKING:
+    from upbeat_server.engine.engine import Engine
+    from upbeat_server.engine.events import Submission, TasksSubmitted
+
+RETRY_FULL_MS = 1_000
+
+
+def submit(engine: Engine, event: TasksSubmitted, now_ms: int) -> None:
+    """Accept or refuse each submission of a batch, on its own."""
+    commands = engine.commands
+    for submission in event.submissions:
+        if submission.request_id and submission.request_id in engine.requests:
+            _repeat(engine, event.origin, submission)
+            continue
+        refusal = _refusal(engine, submission)
+        if refusal is not None:
+            commands.append(SubmissionRefused(event.origin, submission.index, refusal))
+            continue
+        task = _admit(engine, submission, now_ms)
+        commands.append(Submitted(event.origin, submission.index, task))
+
+
+def _repeat(engine: Engine, origin: int, submission: Submission) -> None:
+    """Answer a submission whose request_id is known."""
+    task_id = engine.requests[submission.request_id]
+    task = engine.tasks.get(task_id)
+    if task is None:
+        known = SubmissionKnown(origin, submission.index, task_id, submission.fingerprint)
+        engine.commands.append(known)
+    elif task.record.fingerprint == submission.fingerprint:
+        engine.commands.append(Submitted(origin, submission.index, task))
+    else:
+        refusal = request_id_reused(submission.request_id)
+        engine.commands.append(SubmissionRefused(origin, submission.index, refusal))
+
+
+def request_id_reused(request_id: str) -> Refusal:
+    """The refusal of a request_id that came with another spec before."""
+    return Refusal(
+        reasons.REQUEST_ID_REUSED,
+        "request_id was used with another spec: use a new one for a new task",
+        {"request_id": request_id},
+    )
+
+
+def _admit(engine: Engine, submission: Submission, now_ms: int) -> Task:
+    spec = submission.spec
+    waits = spec.not_before_ms > now_ms
+    record = TaskRecord(
+        task_id=engine.next_id(),
+        state=TaskState.PENDING if waits else TaskState.QUEUED,
+        create_ms=now_ms,
+        request_id=submission.request_id,
+        fingerprint=submission.fingerprint,
+        eligible_ms=spec.not_before_ms if waits else 0,
+    )
+    task = Task(record, spec, engine.signature_of(spec, submission.predicate))
+    task.spec_bytes = submission.spec_bytes
+    task.spec_size = len(submission.spec_bytes)
+    engine.admit(task, now_ms)
+    return task
+
+
+def _refusal(engine: Engine, submission: Submission) -> Refusal | None:
+    """Why a new task may not come in; None if it may."""
+    spec = submission.spec
+    bounds = engine.limits.bounds
+    if spec.dedup_key in engine.dedup_keys and spec.dedup_key:
+        other = f"{engine.dedup_keys[spec.dedup_key]:016x}"
+        return Refusal(
+            reasons.DUPLICATE_TASK,
+            f"task {other} has this dedup_key and is not finished",
+            {"dedup_key": spec.dedup_key, "task_id": other},
+        )
+    if len(engine.tasks) >= bounds.queue_tasks_max:
+        return _full(reasons.QUEUE_FULL, "queue_tasks_max", bounds.queue_tasks_max, "unfinished tasks")
+    if engine.queue_bytes + len(submission.spec_bytes) > bounds.queue_bytes_max:
+        return _full(
+            reasons.QUEUE_BYTES_FULL,
+            "queue_bytes_max",
+            bounds.queue_bytes_max,
+            "bytes of unfinished tasks",
+        )
+    signatures = engine.queue.signatures
+    if len(signatures) >= bounds.signatures_max and requirement_of(spec) not in signatures:
+        return _full(
+            reasons.SIGNATURES_EXHAUSTED,
+            "signatures_max",
+            bounds.signatures_max,
+            "different requirements (type, required_capabilities, selector)",
+        )
+    return _key_refusal(engine, submission)
+
+
+def _key_refusal(engine: Engine, submission: Submission) -> Refusal | None:
+    keys = engine.queue.keys
+    keys_max = engine.limits.bounds.fairness_keys_max
+    spec = submission.spec
+    if len(keys) < keys_max or (spec.priority, spec.fairness_key) in keys:
+        return None
+    engine.queue.sweep_keys()
+    if len(keys) < keys_max:
+        return None
+    return _full(reasons.FAIRNESS_KEYS_EXHAUSTED, "fairness_keys_max", keys_max, "fairness keys in use")
+
+
+def _full(reason: str, bound: str, limit: int, what: str) -> Refusal:
+    return Refusal(
+        reason,
+        f"the namespace has {limit:,} {what}, which is its limit ({bound}): try again later",
+        {"bound": bound, "limit": str(limit)},
+        retry_ms=RETRY_FULL_MS,
+    )

@@ -1,0 +1,69 @@
+"""What an engine holds, counted for stats and metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from upbeat_server.engine.model import AgentState
+from upbeat_server.engine.queue import CLASSES
+
+if TYPE_CHECKING:
+    from upbeat_server.engine.engine import Engine
+
+
+class Census(msgspec.Struct):
+    """Counts of one namespace. Keys are the enums' numbers (TaskState, Priority, AgentState)."""
+
+    live: dict[int, int]  # Unfinished tasks by state.
+    finished: dict[int, int]  # Since the server started, by state.
+    submitted: int
+    attempts: dict[int, int]  # Ended attempts since the server started, by AttemptOutcome.
+    retries: int
+    leases_lost: int
+    queue_depth: dict[int, int]  # By priority.
+    oldest_age_ms: dict[int, int]  # By priority; since last queued; 0 for an empty class.
+    agents: dict[int, int]  # By state.
+    slots: int  # Of agents that can take work.
+    slots_in_use: int
+    queue_bytes: int
+    signatures: int
+
+
+def census(engine: Engine, now_ms: int) -> Census:
+    """Count. Costs as much as there are agents, lanes and fairness keys; not tasks."""
+    agents = dict.fromkeys(AgentState, 0)
+    slots = in_use = 0
+    for agent in engine.fleet.agents.values():
+        agents[agent.state] += 1
+        in_use += agent.in_use
+        if agent.state is AgentState.CONNECTED:
+            slots += agent.slots
+    counters = engine.counters
+    return Census(
+        live=dict(counters.live),
+        finished=dict(counters.finished),
+        submitted=counters.submitted,
+        attempts=dict(counters.attempts),
+        retries=counters.retries,
+        leases_lost=counters.leases_lost,
+        queue_depth={int(key): depth for key, depth in engine.queue.depth_by_priority.items()},
+        oldest_age_ms=_oldest_ages(engine, now_ms),
+        agents={int(state): count for state, count in agents.items()},
+        slots=slots,
+        slots_in_use=in_use,
+        queue_bytes=engine.queue_bytes,
+        signatures=len(engine.queue.signatures),
+    )
+
+
+def _oldest_ages(engine: Engine, now_ms: int) -> dict[int, int]:
+    """Age of the longest waiting head of every fairness key, by class."""
+    ages = dict.fromkeys((int(priority) for priority in CLASSES), 0)
+    for signature in engine.queue.signatures.values():
+        for lane in signature.lanes.values():
+            for bin_ in lane.bins.values():
+                age_ms = now_ms - bin_.head().record.queued_since_ms
+                ages[lane.priority] = max(ages[lane.priority], age_ms)
+    return ages

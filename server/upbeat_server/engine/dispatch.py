@@ -1,0 +1,155 @@
+"""Joins queue and fleet: hands out work, once a turn.
+
+Task first, then agent: the best task over all lanes that have a free agent is
+picked, class by class, then an agent for it. So no agent gets a task of a lower
+class while one of a higher class that it could do waits - but for the overdue
+lane: every 8th turn of an agent goes to the head of a fair order that has waited
+longer than its class may, if there is one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from upbeat_server.engine import leases
+from upbeat_server.engine.model import Priority, TaskState
+from upbeat_server.engine.queue import CLASSES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from upbeat_server.engine.agent import Agent
+    from upbeat_server.engine.engine import Engine
+    from upbeat_server.engine.queue import Signature
+    from upbeat_server.engine.task import Task
+
+HAND_OUTS_MAX = 4_096
+"""Tasks handed out in one turn, so that nothing else waits long; the next turn follows at once."""
+
+PAIRS_MAX = 1_000
+"""Requirements matched against profiles in one turn."""
+
+ASIDE_MAX = 1_000
+ASIDE_TURN_MAX = 32
+ASIDE_RETRY_MS = 1_000
+
+
+def dispatch(engine: Engine, now_ms: int) -> None:
+    """Hand out what can be handed out."""
+    engine.turn_wanted_ms = 0
+    if not engine.fleet.match_some(PAIRS_MAX):
+        engine.turn_wanted_ms = now_ms
+    _recall_aside(engine, now_ms)
+    left = HAND_OUTS_MAX
+    for priority in CLASSES:
+        ready = engine.queue.ready[priority]
+        while left:
+            found = ready.best()
+            if found is None:
+                break
+            left -= 1
+            _hand_out(engine, found[1], now_ms)
+    if not left:
+        engine.turn_wanted_ms = now_ms
+
+
+def _hand_out(engine: Engine, task: Task, now_ms: int) -> None:
+    signature = task.signature
+    candidates = engine.fleet.candidates(signature)
+    if task.rejections or task.record.failed_agents:
+        candidates = _acceptable(engine, task, candidates, now_ms)
+        if not candidates:
+            _set_aside(engine, task, now_ms)
+            return
+    agent = engine.choice.pick(task, candidates)
+    ordering = engine.limits.ordering
+    if (agent.turn + agent.index) % ordering.overdue_turn == 0:
+        overdue = _overdue_head(engine, agent, now_ms)
+        if overdue is not None:
+            task = overdue
+    leases.grant(engine, task, agent, now_ms)
+
+
+def _acceptable(engine: Engine, task: Task, candidates: list[Agent], now_ms: int) -> list[Agent]:
+    """Candidates that have neither failed the task nor given it back lately.
+
+    That an agent failed it is a preference: it is dropped when no other agent is left.
+    """
+    rejections = task.rejections or {}
+    failed = task.record.failed_agents
+    found = [
+        agent
+        for agent in candidates
+        if agent.agent_id not in failed and not _is_avoided(rejections, agent, now_ms)
+    ]
+    if found:
+        return found
+    others = False
+    for agent in engine.fleet.capable(task.signature):
+        if agent.agent_id not in failed and not _is_avoided(rejections, agent, now_ms):
+            if agent.available:
+                return [agent]
+            others = True
+    if others and len(task.signature.aside) < ASIDE_MAX:
+        return []
+    return [agent for agent in candidates if not _is_avoided(rejections, agent, now_ms)]
+
+
+def _is_avoided(rejections: dict[str, tuple[int, int]], agent: Agent, now_ms: int) -> bool:
+    rejection = rejections.get(agent.agent_id)
+    return rejection is not None and now_ms < rejection[1]
+
+
+def _set_aside(engine: Engine, task: Task, now_ms: int) -> None:
+    """No free agent suits the task: it steps aside, so that those behind it can go."""
+    engine.queue.remove(task)
+    task.signature.aside.append(task)
+    engine.asides[task.signature] = None
+    if not engine.turn_wanted_ms:
+        engine.turn_wanted_ms = now_ms + ASIDE_RETRY_MS
+
+
+def _recall_aside(engine: Engine, now_ms: int) -> None:
+    """Offer some of the tasks that stepped aside again, oldest first."""
+    for signature in list(engine.asides):
+        aside = signature.aside
+        if signature.free_profiles:
+            recalled = aside[:ASIDE_TURN_MAX]
+            del aside[:ASIDE_TURN_MAX]
+            for task in recalled:
+                engine.queue.push(task, engine.predictor.type_ms(task.spec.type))
+        if not aside:
+            del engine.asides[signature]
+        else:
+            engine.turn_wanted_ms = engine.turn_wanted_ms or now_ms + ASIDE_RETRY_MS
+
+
+def _overdue_head(engine: Engine, agent: Agent, now_ms: int) -> Task | None:
+    """The longest overdue head of a fair order that the agent could take."""
+    if agent.profile is None:
+        return None
+    ordering = engine.limits.ordering
+    limits_ms = {
+        Priority.HIGH: ordering.overdue_high_ms,
+        Priority.NORMAL: ordering.overdue_normal_ms,
+        Priority.LOW: ordering.overdue_low_ms,
+    }
+    best: Task | None = None
+    best_due_ms = now_ms
+    for head in _heads(agent.profile.signatures):
+        limit_ms = limits_ms.get(Priority(head.spec.priority))
+        if limit_ms is None:
+            continue
+        due_ms = head.record.queued_since_ms + limit_ms
+        if due_ms < best_due_ms and _acceptable(engine, head, [agent], now_ms) == [agent]:
+            best, best_due_ms = head, due_ms
+    return best
+
+
+def _heads(signatures: dict[Signature, None]) -> Iterator[Task]:
+    for signature in signatures:
+        for lane in signature.lanes.values():
+            if lane.depth:
+                first = lane.first()
+                if first is not None and first[1].record.state == TaskState.QUEUED:
+                    yield first[1]

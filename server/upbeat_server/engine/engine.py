@@ -1,0 +1,242 @@
+"""The state of one namespace, and the few changes of it that everything else is made of.
+
+``step.py`` is the only way in. Nothing here reads a clock, draws a random
+number or waits: time and entropy come with the events, and what is to be done
+about the outside world leaves as commands.
+
+The rules that must not break:
+
+- a task changes state in ``move`` only, by the table in ``task_machine.py``;
+- whatever changed of a record is told to the store in the same turn (``persist``);
+- a finished task is out of every structure here before the step returns.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from upbeat_server.engine.choice import LeastLoaded
+from upbeat_server.engine.commands import AgentChanged, Persist, TaskFinished
+from upbeat_server.engine.counters import Counters
+from upbeat_server.engine.entropy import Entropy
+from upbeat_server.engine.fleet import Fleet
+from upbeat_server.engine.model import (
+    EPOCH_SHIFT,
+    FINISHED,
+    Error,
+    SessionId,
+    TaskId,
+    TaskState,
+)
+from upbeat_server.engine.predictor import Predictor
+from upbeat_server.engine.queue import Queue, Signature, requirement_of
+from upbeat_server.engine.task import Task
+from upbeat_server.engine.task_machine import TaskInput, next_state
+from upbeat_server.engine.timers import WAKE_NEVER, Timers
+
+if TYPE_CHECKING:
+    from upbeat_server.engine.agent import Agent
+    from upbeat_server.engine.choice import Choice
+    from upbeat_server.engine.commands import Command
+    from upbeat_server.engine.limits import Limits
+    from upbeat_server.engine.model import Predicate, TaskRecord, TaskSpec
+
+
+class Engine:
+    """Everything that one namespace holds in memory."""
+
+    def __init__(
+        self, namespace: str, limits: Limits, *, epoch: int, clock_ms: int, revision: int = 0
+    ) -> None:
+        self.namespace = namespace
+        self.limits = limits
+        self.epoch = epoch
+        self.clock_ms = clock_ms  # Engine time of the last event; never goes back.
+        self.revision = revision  # Of the last change of any task.
+        self.tasks: dict[TaskId, Task] = {}
+        self.requests: dict[str, TaskId] = {}  # request_id, live and finished.
+        self.dedup_keys: dict[str, TaskId] = {}
+        self.queue_bytes = 0  # Of the specs of live tasks.
+        self.queue = Queue()
+        self.fleet = Fleet(self.queue)
+        self.timers = Timers()
+        self.predictor = Predictor()
+        self.choice: Choice = LeastLoaded(self.predictor)
+        self.counters = Counters()
+        self.entropy = Entropy(epoch)
+        self.commands: list[Command] = []  # Of the step that runs.
+        # RUNNING tasks whose agent has not come back since the restart, by agent id.
+        self.unadopted: dict[str, dict[TaskId, None]] = {}
+        self.adoption_ends_ms = WAKE_NEVER
+        self.purge_due_ms = clock_ms + limits.retention.purge_interval_ms
+        # Signatures that have tasks which stepped aside.
+        self.asides: dict[Signature, None] = {}
+        self.turn_wanted_ms = 0  # A TurnEnded is wanted at this time for another reason than a timer.
+        self._sequence = 0
+
+    def restore(
+        self,
+        tasks: list[tuple[TaskRecord, TaskSpec, Predicate | None, int]],
+        finished_requests: list[tuple[str, int]],
+    ) -> None:
+        """Take over what was durable. Once, before any step.
+
+        ``tasks`` are the unfinished ones with their compiled selectors and the size of
+        their stored spec in bytes. RUNNING ones keep their lease: their attempt's time
+        stands still until the agent comes back or the adoption grace is over.
+        """
+        for request_id, task_id in finished_requests:
+            self.requests[request_id] = TaskId(task_id)
+        for record, spec, predicate, spec_size in tasks:
+            task = Task(record, spec, self.signature_of(spec, predicate))
+            task.spec_size = spec_size
+            self._enter(task)
+            if record.state == TaskState.RUNNING:
+                task.paused_ms = self.clock_ms
+                agent_id = record.attempts[-1].agent_id
+                self.unadopted.setdefault(agent_id, {})[task.task_id] = None
+            elif record.state == TaskState.QUEUED:
+                self.queue.push(task, self.predictor.type_ms(spec.type))
+            self.arm(task)
+
+    @property
+    def next_wake_ms(self) -> int:
+        """When a TurnEnded is wanted at the latest."""
+        timer_ms = self.timers.next_ms
+        return min(
+            self.turn_wanted_ms or WAKE_NEVER,
+            self.adoption_ends_ms,
+            self.purge_due_ms,
+            WAKE_NEVER if timer_ms is None else timer_ms,
+        )
+
+    def next_id(self) -> int:
+        """The next id of this epoch, for tasks and sessions."""
+        self._sequence += 1
+        return self.epoch << EPOCH_SHIFT | self._sequence
+
+    def next_session(self) -> SessionId:
+        """The id of a new session."""
+        return SessionId(self.next_id())
+
+    def signature_of(self, spec: TaskSpec, predicate: Predicate | None) -> Signature:
+        """The signature of a spec, made if it is new. Does not count the task."""
+        requirement = requirement_of(spec)
+        signature = self.queue.signatures.get(requirement)
+        if signature is None:
+            signature = Signature(requirement, predicate)
+            self.queue.signatures[requirement] = signature
+            self.fleet.watch_for(signature)
+        return signature
+
+    def _enter(self, task: Task) -> None:
+        """Make a task live."""
+        record = task.record
+        self.tasks[task.task_id] = task
+        task.signature.live += 1
+        self.queue_bytes += task.spec_size
+        self.counters.live[record.state] += 1
+        if record.request_id:
+            self.requests[record.request_id] = task.task_id
+        if task.spec.dedup_key:
+            self.dedup_keys[task.spec.dedup_key] = task.task_id
+
+    def admit(self, task: Task, now_ms: int) -> None:
+        """Make a submitted task live and durable. Its record is PENDING or QUEUED."""
+        self._enter(task)
+        self.counters.submitted += 1
+        if task.record.state == TaskState.QUEUED:
+            task.record.queued_since_ms = now_ms
+            self.queue.push(task, self.predictor.type_ms(task.spec.type))
+        self.arm(task)
+        self.persist(task)
+
+    def persist(self, task: Task) -> None:
+        """What changed of the record becomes durable with this turn, under a new revision."""
+        self.revision += 1
+        task.record.revision = self.revision
+        self.commands.append(Persist(task))
+
+    def move(self, task: Task, task_input: TaskInput, now_ms: int) -> None:
+        """The one way a task changes state: by the table, with its queue, timer and counters."""
+        record = task.record
+        before = record.state
+        after = next_state(before, task_input)
+        if task.queue_stamp:
+            self.queue.remove(task)
+        elif before == TaskState.QUEUED:
+            task.signature.aside.remove(task)
+        record.state = after
+        self.counters.live[before] -= 1
+        if after in FINISHED:
+            record.end_ms = now_ms
+            self.counters.finished[after] += 1
+            self._leave(task)
+            self.persist(task)
+            self.commands.append(TaskFinished(task))
+            return
+        self.counters.live[after] += 1
+        if after == TaskState.QUEUED:
+            record.queued_since_ms = now_ms
+            record.eligible_ms = 0
+            self.queue.push(task, self.predictor.type_ms(task.spec.type))
+        self.arm(task)
+        self.persist(task)
+
+    def _leave(self, task: Task) -> None:
+        """A finished task leaves memory; the store answers for it from now on."""
+        self.disarm(task)
+        del self.tasks[task.task_id]
+        self.queue_bytes -= task.spec_size
+        if task.spec.dedup_key:
+            del self.dedup_keys[task.spec.dedup_key]
+        signature = task.signature
+        signature.live -= 1
+        if not signature.live:
+            del self.queue.signatures[signature.requirement]
+            self.fleet.unwatch(signature)
+
+    def fail(self, task: Task, error: Error, now_ms: int) -> None:
+        """End a task as FAILED."""
+        task.record.error = error
+        self.move(task, TaskInput.FAIL, now_ms)
+
+    def arm(self, task: Task) -> None:
+        """Set the task's one timer to whatever comes first for it."""
+        self.disarm(task)
+        due_ms = self.due_ms(task)
+        if due_ms:
+            task.timer_ms = self.timers.set(task.task_id, due_ms)
+
+    def disarm(self, task: Task) -> None:
+        """Clear the task's timer."""
+        if task.timer_ms:
+            self.timers.clear(task.task_id, task.timer_ms)
+            task.timer_ms = 0
+
+    def due_ms(self, task: Task) -> int:
+        """When something has to happen to the task by itself; 0 for never."""
+        record, spec = task.record, task.spec
+        dues = [record.create_ms + spec.total_timeout_ms] if spec.total_timeout_ms else []
+        if record.state == TaskState.PENDING:
+            dues.append(record.eligible_ms)
+        elif record.state == TaskState.QUEUED:
+            if spec.queue_timeout_ms:
+                dues.append(record.queued_since_ms + spec.queue_timeout_ms)
+        elif not task.paused_ms:
+            dues.append(record.attempt_deadline_ms)
+            if task.ack_due_ms:
+                dues.append(task.ack_due_ms)
+        return min(dues, default=0)
+
+    def arm_agent(self, agent: Agent, due_ms: int) -> None:
+        """Set the agent's one timer; 0 clears it."""
+        if agent.timer_ms:
+            self.timers.clear(-agent.index, agent.timer_ms)
+            agent.timer_ms = 0
+        if due_ms:
+            agent.timer_ms = self.timers.set(-agent.index, due_ms)
+
+    def agent_changed(self, agent: Agent) -> None:
+        """Tell whoever watches agents."""
+        self.commands.append(AgentChanged(agent))

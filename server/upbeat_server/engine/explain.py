@@ -1,0 +1,142 @@
+"""Why a task waits, which agents come closest, why its agent was chosen."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from upbeat_server.engine.model import AgentState, TaskState
+
+if TYPE_CHECKING:
+    from upbeat_server.engine.agent import Agent
+    from upbeat_server.engine.engine import Engine
+    from upbeat_server.engine.model import TaskId
+    from upbeat_server.engine.task import Task
+
+CLOSEST_MAX = 10
+AGENTS_LOOKED_AT_MAX = 2_000
+
+
+class WaitKind(IntEnum):
+    """Kinds of reasons; the numbers are those of the wire."""
+
+    NO_CAPABLE_AGENT = 1
+    AGENTS_BUSY = 2
+    BEHIND_OTHERS = 3
+    BACKOFF = 4
+    NOT_BEFORE = 5
+    AGENTS_AVOIDED = 6
+    DISPATCHING = 7
+
+
+class Wait(msgspec.Struct):
+    """One reason."""
+
+    kind: WaitKind
+    message: str
+    count: int = 0
+    until_ms: int = 0
+
+
+class Fit(msgspec.Struct):
+    """How well an agent fits a task."""
+
+    agent_id: str
+    lacks: list[str]
+    free_slots: int
+
+
+class Explanation(msgspec.Struct):
+    """The answer; ``choice`` is empty before the first lease."""
+
+    state: int
+    waits: list[Wait]
+    closest: list[Fit]
+    choice: str
+
+
+def explain(engine: Engine, task_id: TaskId, now_ms: int) -> Explanation | None:
+    """Explain a live task; None if it is not live. Looks at a bounded number of agents."""
+    task = engine.tasks.get(task_id)
+    if task is None:
+        return None
+    fits = _fits(engine, task, now_ms)
+    choice = ""
+    if task.record.attempts:
+        agent_id = task.record.attempts[-1].agent_id
+        agent = engine.fleet.agents.get(agent_id)
+        why = engine.choice.explain(task, agent) if agent is not None else "it has left since"
+        choice = f"{agent_id}: {why}"
+    return Explanation(task.record.state, _waits(engine, task, fits, now_ms), fits[:CLOSEST_MAX], choice)
+
+
+def _waits(engine: Engine, task: Task, fits: list[Fit], now_ms: int) -> list[Wait]:
+    record = task.record
+    if record.state == TaskState.RUNNING:
+        return []
+    if record.state == TaskState.PENDING:
+        if record.attempt:
+            words = f"attempt {record.attempt} failed; the next one waits for its backoff"
+            return [Wait(WaitKind.BACKOFF, words, until_ms=record.eligible_ms)]
+        words = "its not_before_time has not come"
+        return [Wait(WaitKind.NOT_BEFORE, words, until_ms=record.eligible_ms)]
+    capable = [fit for fit in fits if not fit.lacks]
+    if not capable:
+        needs = ", ".join((task.spec.type, *task.spec.required_capabilities))
+        selector = f" and matches {task.spec.selector!r}" if task.spec.selector else ""
+        words = f"no connected agent offers {needs}{selector}"
+        return [Wait(WaitKind.NO_CAPABLE_AGENT, words)]
+    if task in task.signature.aside:
+        words = "the free agents that can do it failed it or gave it back lately"
+        return [Wait(WaitKind.AGENTS_AVOIDED, words, len(capable))]
+    if any(fit.free_slots for fit in capable):
+        return [Wait(WaitKind.DISPATCHING, "it is being handed out", len(capable))]
+    words = f"all {len(capable)} agents that can do it are full"
+    waits = [Wait(WaitKind.AGENTS_BUSY, words, len(capable))]
+    ahead = _ahead(engine, task)
+    if ahead:
+        words = f"about {ahead} tasks that the same agents can do come first"
+        waits.append(Wait(WaitKind.BEHIND_OTHERS, words, ahead))
+    return waits
+
+
+def _ahead(engine: Engine, task: Task) -> int:
+    """Tasks of the same requirement that come first: higher classes, and older ones of its own key."""
+    count = 0
+    for priority, lane in task.signature.lanes.items():
+        if priority > task.spec.priority:
+            count += lane.depth
+        elif priority == task.spec.priority:
+            bin_ = lane.bins.get(task.spec.fairness_key)
+            if bin_ is not None:
+                mine = (task.record.create_ms, task.record.task_id)
+                count += sum(entry[:2] < mine for entry in bin_.tasks if entry[3].queue_stamp == entry[2])
+    return count
+
+
+def _fits(engine: Engine, task: Task, now_ms: int) -> list[Fit]:
+    """Agents by how little they lack, then by free slots."""
+    fits = []
+    for agent in list(engine.fleet.agents.values())[:AGENTS_LOOKED_AT_MAX]:
+        if agent.state is AgentState.DISCONNECTED:
+            continue
+        fits.append(Fit(agent.agent_id, _lacks(task, agent, now_ms), max(0, agent.slots - agent.in_use)))
+    fits.sort(key=lambda fit: (len(fit.lacks), -fit.free_slots, fit.agent_id))
+    return fits
+
+
+def _lacks(task: Task, agent: Agent, now_ms: int) -> list[str]:
+    spec = task.spec
+    lacks = [f"capability {spec.type}"] if spec.type not in agent.capabilities else []
+    lacks += [f"capability {name}" for name in spec.required_capabilities if name not in agent.capabilities]
+    predicate = task.signature.predicate
+    if predicate is not None and not predicate(agent.labels):
+        lacks.append(f"labels that match {spec.selector}")
+    if agent.state is not AgentState.CONNECTED:
+        lacks.append(f"state CONNECTED (it is {agent.state.name})")
+    rejection = (task.rejections or {}).get(agent.agent_id)
+    if rejection is not None and now_ms < rejection[1]:
+        lacks.append("willingness: it gave the task back lately")
+    return lacks

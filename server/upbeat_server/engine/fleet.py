@@ -1,0 +1,237 @@
+"""Who is there, what they offer, who is free.
+
+Agents with equal capabilities and labels share a ``Profile``; requirements are
+matched against profiles, not agents, and only once. A new requirement or a new
+profile is matched in slices (``match_some``), so that a large fleet never
+stalls a turn. Within a profile the free agents are a lazily cleaned heap by
+load; the stamp of an agent tells its valid entry from older ones.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heapify, heappop, heappush
+from itertools import islice
+from typing import TYPE_CHECKING, TypeAlias
+
+from upbeat_server.engine.agent import Agent
+from upbeat_server.engine.model import AgentState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from upbeat_server.engine.model import Labels, SessionId
+    from upbeat_server.engine.queue import Queue, Requirement, Signature
+
+ProfileKey: TypeAlias = "tuple[frozenset[str], tuple[tuple[str, str], ...]]"
+
+CANDIDATES_MAX = 32
+"""Profiles looked at for one task: the best of 32 is as good as the best of all."""
+
+
+class Profile:
+    """What a group of agents has in common, and which of them are free."""
+
+    __slots__ = ("agents", "capabilities", "free", "free_count", "key", "labels", "signatures")
+
+    def __init__(self, key: ProfileKey) -> None:
+        self.key = key
+        self.capabilities = key[0]
+        self.labels: Labels = dict(key[1])
+        self.agents: dict[str, Agent] = {}
+        self.signatures: dict[Signature, None] = {}
+        self.free: list[tuple[float, int, int, Agent]] = []
+        self.free_count = 0
+
+    def satisfies(self, signature: Signature) -> bool:
+        """Whether agents of this profile may get tasks with this requirement."""
+        task_type, required, _ = signature.requirement
+        if task_type not in self.capabilities or not self.capabilities.issuperset(required):
+            return False
+        return signature.predicate is None or signature.predicate(self.labels)
+
+    def least_loaded(self) -> Agent | None:
+        """The free agent with the smallest share of its slots taken."""
+        free = self.free
+        while free:
+            _, _, stamp, agent = free[0]
+            if agent.available and agent.free_stamp == stamp and agent.profile is self:
+                return agent
+            heappop(free)
+        return None
+
+    def enter(self, agent: Agent) -> None:
+        """Enter a free agent under its present load."""
+        agent.free_stamp += 1
+        if len(self.free) > 4 * len(self.agents) + 64:
+            self.free = [entry for entry in self.free if entry[3].free_stamp == entry[2]]
+            heapify(self.free)
+        heappush(self.free, (agent.in_use / agent.slots, agent.index, agent.free_stamp, agent))
+
+
+class Fleet:
+    """All agents of a namespace."""
+
+    __slots__ = (
+        "_count",
+        "_matching",
+        "_of_capability",
+        "_queue",
+        "agents",
+        "of_index",
+        "profiles",
+        "sessions",
+    )
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._count = 0
+        self._matching: deque[Iterator[tuple[Signature, Profile]]] = deque()
+        self._of_capability: dict[str, dict[Profile, None]] = {}
+        self.agents: dict[str, Agent] = {}
+        self.of_index: dict[int, Agent] = {}
+        self.sessions: dict[SessionId, Agent] = {}
+        self.profiles: dict[ProfileKey, Profile] = {}
+
+    def add(self, agent_id: str) -> Agent:
+        """Make a new agent known."""
+        self._count += 1
+        agent = self.agents[agent_id] = self.of_index[self._count] = Agent(agent_id, self._count)
+        return agent
+
+    def forget(self, agent: Agent) -> None:
+        """Forget a disconnected agent."""
+        del self.agents[agent.agent_id]
+        del self.of_index[agent.index]
+
+    def leave(self, agent: Agent) -> None:
+        """Take a disconnected agent out of its profile."""
+        if agent.profile is not None:
+            self._withdraw(agent, agent.profile)
+
+    def offer(self, agent: Agent, capabilities: frozenset[str], labels: dict[str, str]) -> None:
+        """Set what an agent offers."""
+        agent.capabilities = capabilities
+        agent.labels = labels
+        key = (capabilities, tuple(sorted(labels.items())))
+        old = agent.profile
+        if old is not None and old.key == key:
+            return
+        if old is not None:
+            self._withdraw(agent, old)
+        profile = self.profiles.get(key)
+        if profile is None:
+            profile = self.profiles[key] = Profile(key)
+            for capability in capabilities:
+                self._of_capability.setdefault(capability, {})[profile] = None
+            self._matching.append(self._pairs_of_profile(profile))
+        profile.agents[agent.agent_id] = agent
+        agent.profile = profile
+        self.refresh(agent)
+
+    def _withdraw(self, agent: Agent, profile: Profile) -> None:
+        if agent.available:
+            agent.available = False
+            self._count_free(profile, -1)
+        agent.free_stamp += 1
+        agent.profile = None
+        del profile.agents[agent.agent_id]
+        if profile.agents:
+            return
+        del self.profiles[profile.key]
+        for capability in profile.capabilities:
+            holders = self._of_capability[capability]
+            del holders[profile]
+            if not holders:
+                del self._of_capability[capability]
+        for signature in profile.signatures:
+            del signature.profiles[profile]
+        profile.signatures.clear()
+
+    def refresh(self, agent: Agent) -> None:
+        """Tell that the agent's state, slots or leases changed."""
+        profile = agent.profile
+        if profile is None:
+            return
+        if agent.state is AgentState.CONNECTED and agent.in_use < agent.slots:
+            profile.enter(agent)
+            if not agent.available:
+                agent.available = True
+                self._count_free(profile, 1)
+        elif agent.available:
+            agent.available = False
+            agent.free_stamp += 1
+            self._count_free(profile, -1)
+
+    def _count_free(self, profile: Profile, change: int) -> None:
+        profile.free_count += change
+        if not profile.free_count:
+            for signature in profile.signatures:
+                signature.free_profiles.pop(profile, None)
+        elif profile.free_count == change:
+            for signature in profile.signatures:
+                signature.free_profiles[profile] = None
+                self._queue.offer_all(signature)
+
+    def watch_for(self, signature: Signature) -> None:
+        """Match a new signature against the fleet, in the turns to come."""
+        self._matching.append(self._pairs_of_signature(signature))
+
+    def unwatch(self, signature: Signature) -> None:
+        """Forget a signature that no live task has."""
+        for profile in signature.profiles:
+            profile.signatures.pop(signature, None)
+        signature.profiles.clear()
+        signature.free_profiles.clear()
+
+    def _pairs_of_profile(self, profile: Profile) -> Iterator[tuple[Signature, Profile]]:
+        for signature in list(self._queue.signatures.values()):
+            if signature.requirement[0] in profile.capabilities:
+                yield signature, profile
+
+    def _pairs_of_signature(self, signature: Signature) -> Iterator[tuple[Signature, Profile]]:
+        for profile in list(self._of_capability.get(signature.requirement[0], ())):
+            yield signature, profile
+
+    def match_some(self, pairs_max: int) -> bool:
+        """Match up to ``pairs_max`` pairs of requirement and profile. Answers whether all are done."""
+        left = pairs_max
+        while self._matching:
+            pairs = self._matching[0]
+            for signature, profile in islice(pairs, left):
+                left -= 1
+                self._match(signature, profile)
+            if left <= 0:
+                return False
+            self._matching.popleft()
+        return True
+
+    def _match(self, signature: Signature, profile: Profile) -> None:
+        if not signature.live or not profile.agents or signature in profile.signatures:
+            return  # One of the two is gone, or the other one's turn matched them.
+        if profile.satisfies(signature):
+            profile.signatures[signature] = None
+            signature.profiles[profile] = None
+            if profile.free_count:
+                signature.free_profiles[profile] = None
+                self._queue.offer_all(signature)
+
+    def candidates(self, signature: Signature) -> list[Agent]:
+        """The least loaded free agent of each of up to CANDIDATES_MAX profiles, in rotation."""
+        found = []
+        for profile in list(islice(signature.free_profiles, CANDIDATES_MAX)):
+            agent = profile.least_loaded()
+            if agent is not None:
+                found.append(agent)
+        if len(signature.free_profiles) > CANDIDATES_MAX:
+            first = next(iter(signature.free_profiles))
+            del signature.free_profiles[first]
+            signature.free_profiles[first] = None
+        return found
+
+    def capable(self, signature: Signature) -> Iterator[Agent]:
+        """Every connected agent that satisfies the signature, busy ones included."""
+        for profile in signature.profiles:
+            for agent in profile.agents.values():
+                if agent.state is AgentState.CONNECTED:
+                    yield agent

@@ -1,0 +1,117 @@
+"""What must always hold between two steps, in code. Tests and simulation call it after each.
+
+The numbers are those of ``server/ARCHITECTURE.md``. Costs as much as the state
+is large: not for production.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from upbeat_server.engine.leases import current_lease
+from upbeat_server.engine.model import FINISHED, AgentState, AttemptOutcome, TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from upbeat_server.engine.engine import Engine
+    from upbeat_server.engine.task import Task
+
+
+def check(engine: Engine) -> list[str]:
+    """Every violation as a sentence; empty if all is well."""
+    return [*_tasks(engine), *_agents(engine), *_queue(engine), *_indexes(engine)]
+
+
+def _tasks(engine: Engine) -> Iterator[str]:
+    for task in engine.tasks.values():
+        record = task.record
+        name = f"task {record.task_id:016x}"
+        if record.state in FINISHED:
+            yield f"{name} is finished and still live"
+        if record.state == TaskState.RUNNING:
+            yield from _running(engine, task, name)
+        elif task.agent is not None:
+            yield f"{name} does not run and has an agent"
+        if record.failures > task.spec.retry.max_attempts:
+            yield f"{name} was charged more often than allowed"
+        numbers = [attempt.attempt for attempt in record.attempts]
+        if numbers != list(range(record.attempt - len(numbers) + 1, record.attempt + 1)):
+            yield f"{name} has attempts with gaps: {numbers}"
+        if record.state == TaskState.PENDING and not record.eligible_ms:
+            yield f"{name} is PENDING for nothing"
+        due_ms = engine.due_ms(task)
+        if due_ms and not task.timer_ms:
+            yield f"{name} is due at {due_ms} and has no timer"
+
+
+def _running(engine: Engine, task: Task, name: str) -> Iterator[str]:
+    record = task.record
+    lease_id = current_lease(task)
+    if not record.attempts or record.attempts[-1].outcome != AttemptOutcome.RUNNING:
+        yield f"{name} runs without a running attempt"
+    if task.agent is not None:
+        if task.agent.leases.get(lease_id) is not task:
+            yield f"{name} runs on {task.agent.agent_id}, which does not know it"
+    elif task.task_id not in engine.unadopted.get(record.attempts[-1].agent_id, {}):
+        yield f"{name} runs nowhere and waits for nobody"
+
+
+def _agents(engine: Engine) -> Iterator[str]:
+    for agent in engine.fleet.agents.values():
+        name = f"agent {agent.agent_id}"
+        for lease_id, task in agent.leases.items():
+            if task is not None and (task.agent is not agent or current_lease(task) != lease_id):
+                yield f"{name} holds {lease_id:020x}, which is not current"
+        if agent.state is AgentState.DISCONNECTED and agent.leases:
+            yield f"{name} is gone and holds leases"
+        free = (
+            agent.state is AgentState.CONNECTED and agent.in_use < agent.slots and agent.profile is not None
+        )
+        if free != agent.available:
+            yield f"{name} is {'not ' if free else ''}listed as free"
+        if (agent.session_id != 0) != (engine.fleet.sessions.get(agent.session_id) is agent):
+            yield f"{name} and its session disagree"
+    for profile in engine.fleet.profiles.values():
+        free_count = sum(agent.available for agent in profile.agents.values())
+        if free_count != profile.free_count or not profile.agents:
+            yield f"a profile counts {profile.free_count} free agents of {free_count}"
+        for signature in profile.signatures:
+            if (profile in signature.free_profiles) != (free_count > 0):
+                yield f"a signature and a profile disagree on being free: {signature.requirement}"
+
+
+def _queue(engine: Engine) -> Iterator[str]:
+    depth = 0
+    for signature in engine.queue.signatures.values():
+        depth += len(signature.aside)
+        for lane in signature.lanes.values():
+            depth += lane.depth
+            if lane.depth != sum(bin_.depth for bin_ in lane.bins.values()):
+                yield f"a lane of {signature.requirement} miscounts"
+            if lane.is_ready and lane.depth and not lane.listed:
+                yield f"a lane of {signature.requirement} is ready and not listed"
+    queued = sum(task.record.state == TaskState.QUEUED for task in engine.tasks.values())
+    if depth != queued:
+        yield f"{queued} tasks are QUEUED, {depth} are in the queue"
+    live = Counter(task.signature.requirement for task in engine.tasks.values())
+    known = {key: signature.live for key, signature in engine.queue.signatures.items()}
+    if live != known:
+        yield "signatures miscount their live tasks"
+
+
+def _indexes(engine: Engine) -> Iterator[str]:
+    dedup = {task.spec.dedup_key: task_id for task_id, task in engine.tasks.items() if task.spec.dedup_key}
+    if dedup != engine.dedup_keys:
+        yield "dedup keys disagree with the live tasks"
+    size = sum(task.spec_size for task in engine.tasks.values())
+    if size != engine.queue_bytes:
+        yield f"queue_bytes is {engine.queue_bytes}, the live tasks have {size}"
+    states = Counter(task.record.state for task in engine.tasks.values())
+    if any(states[state] != count for state, count in engine.counters.live.items()):
+        yield "counters disagree with the live tasks"
+    for task in engine.tasks.values():
+        request_id = task.record.request_id
+        if request_id and engine.requests.get(request_id) != task.task_id:
+            yield f"request_id {request_id} leads elsewhere"

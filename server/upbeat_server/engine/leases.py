@@ -1,0 +1,323 @@
+"""Leases: granted, acknowledged, reported, lost, returned, adopted.
+
+A lease is the right of one agent to report one attempt. The current lease of a
+task is ``lease_of(task_id, record.attempt)`` while it is RUNNING, and nothing
+else can change the task. An agent's ``leases`` hold its current ones and, with
+None, those whose task moved on while the agent has not answered yet: their slot
+stays taken until it does or its session ends.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from upbeat_server.engine import reasons
+from upbeat_server.engine.commands import AckResult, Assign, CancelAttempt, ResolveResult, TaskProgressed
+from upbeat_server.engine.model import (
+    ATTEMPTS_KEPT,
+    ATTEMPTS_MAX,
+    FAILED_AGENTS_KEPT,
+    NO_SESSION,
+    Attempt,
+    AttemptOutcome,
+    Error,
+    ResultOutcome,
+    SideEffects,
+    TaskId,
+    TaskState,
+    attempt_of,
+    lease_of,
+    task_of,
+)
+from upbeat_server.engine.retries import backoff_ms, may_retry
+from upbeat_server.engine.task_machine import TaskInput
+
+if TYPE_CHECKING:
+    from upbeat_server.engine.agent import Agent
+    from upbeat_server.engine.engine import Engine
+    from upbeat_server.engine.events import AttemptAcked, AttemptEnded, AttemptProgressed
+    from upbeat_server.engine.model import LeaseId, TaskRecord
+    from upbeat_server.engine.task import Task
+
+REJECTION_AVOID_MS = 1_000
+REJECTION_AVOID_MAX_MS = 60_000
+
+
+def current_lease(task: Task) -> LeaseId:
+    """The lease of the running attempt."""
+    return lease_of(task.task_id, task.record.attempt)
+
+
+def grant(engine: Engine, task: Task, agent: Agent, now_ms: int) -> None:
+    """Hand a queued task to a free agent."""
+    record, spec = task.record, task.spec
+    record.attempt += 1
+    record.acked = False
+    if not record.start_ms:
+        record.start_ms = now_ms
+    record.attempt_deadline_ms = now_ms + spec.attempt_timeout_ms
+    attempts = record.attempts
+    if len(attempts) >= ATTEMPTS_KEPT:
+        del attempts[0]
+    record.attempts = [*attempts, Attempt(record.attempt, agent.agent_id, now_ms)]
+    # UNSAFE work that is not acknowledged may be running all the same: it waits for its deadline.
+    if spec.side_effects != SideEffects.UNSAFE:
+        task.ack_due_ms = now_ms + engine.limits.graces.ack_timeout_ms
+    task.agent = agent
+    lease_id = current_lease(task)
+    agent.leases[lease_id] = task
+    agent.turn += 1
+    engine.move(task, TaskInput.ASSIGN, now_ms)
+    task.charged_ms = engine.predictor.type_ms(spec.type)
+    engine.queue.charge(task, task.charged_ms)
+    engine.fleet.refresh(agent)
+    engine.commands.append(Assign(agent.session_id, task, lease_id, spec.attempt_timeout_ms))
+
+
+def acknowledge(engine: Engine, agent: Agent, ack: AttemptAcked, now_ms: int) -> None:
+    """The agent answers an assignment. An answer for another lease than a current one is late."""
+    task = agent.leases.get(ack.lease_id)
+    if task is None:
+        if not ack.accepted:
+            free(engine, agent, ack.lease_id)
+        return
+    if ack.accepted:
+        task.ack_due_ms = 0
+        if task.spec.side_effects == SideEffects.UNSAFE and not task.record.acked:
+            task.record.acked = True
+            engine.persist(task)
+        return
+    reject(engine, task, agent, ack.reason, now_ms)
+
+
+def reject(engine: Engine, task: Task, agent: Agent, reason: str, now_ms: int) -> None:
+    """The agent gives a task back: uncharged, and not offered to it again for a growing while."""
+    avoid(task, agent, now_ms)
+    free(engine, agent, current_lease(task))
+    why = f"given back by the agent: {reason}" if reason else "given back by the agent"
+    give_back(engine, task, Error(reasons.REJECTED_BY_AGENT, why), now_ms)
+
+
+def avoid(task: Task, agent: Agent, now_ms: int) -> None:
+    """Do not offer the task to the agent for a while that doubles each time."""
+    if task.rejections is None:
+        task.rejections = {}
+    count, _ = task.rejections.get(agent.agent_id, (0, 0))
+    avoid_ms = min(REJECTION_AVOID_MS << min(count, 16), REJECTION_AVOID_MAX_MS)
+    task.rejections[agent.agent_id] = (count + 1, now_ms + avoid_ms)
+
+
+def free(engine: Engine, agent: Agent, lease_id: int) -> None:
+    """The agent has room again."""
+    if lease_id in agent.leases:
+        del agent.leases[lease_id]
+        engine.fleet.refresh(agent)
+
+
+def progress(engine: Engine, agent: Agent, said: AttemptProgressed) -> None:
+    """A running attempt says how it gets on; anything else is late and ignored."""
+    task = agent.leases.get(said.lease_id)
+    if task is None:
+        return
+    task.ack_due_ms = 0
+    last = task.progress
+    if last is not None and said.sequence and said.sequence <= last.sequence:
+        return  # A chunk that was sent again.
+    task.progress = said
+    engine.commands.append(
+        TaskProgressed(
+            task.task_id,
+            task.record.attempt,
+            said.fraction,
+            said.message,
+            said.chunk,
+            said.sequence,
+        )
+    )
+    if last is not None and not said.sequence:
+        said.sequence = last.sequence  # Words without a chunk do not restart its numbers.
+
+
+def report(engine: Engine, agent: Agent, ended: AttemptEnded, now_ms: int) -> None:
+    """A result: accepted once, iff its lease is the task's current one and this agent holds it."""
+    lease_id = ended.lease_id
+    task = agent.leases.get(lease_id)
+    if task is not None:
+        del agent.leases[lease_id]
+        error = ended.error if ended.rejected else None
+        outcome = ResultOutcome.REJECTED if ended.rejected else ResultOutcome.ACCEPTED
+        _accept(engine, task, agent, ended, now_ms)
+        engine.fleet.refresh(agent)
+        engine.commands.append(AckResult(agent.session_id, lease_id, outcome, error))
+        return
+    if lease_id in agent.leases:
+        free(engine, agent, lease_id)
+    live = engine.tasks.get(task_of(lease_id))  # type: ignore[arg-type]
+    if live is None:
+        engine.commands.append(ResolveResult(agent.session_id, lease_id, agent.agent_id))
+        return
+    outcome = late_outcome(live.record, lease_id, agent.agent_id)
+    engine.commands.append(AckResult(agent.session_id, lease_id, outcome))
+
+
+def late_outcome(record: TaskRecord, lease_id: int, agent_id: str) -> ResultOutcome:
+    """What a result is told whose lease is not (or no longer) a current one of the agent."""
+    attempt = attempt_of(lease_id)  # type: ignore[arg-type]
+    if not 1 <= attempt <= record.attempt:
+        return ResultOutcome.UNKNOWN
+    reported = (AttemptOutcome.COMPLETED, AttemptOutcome.FAILED)
+    for past in record.attempts:
+        if past.attempt == attempt and past.agent_id == agent_id and past.outcome in reported:
+            return ResultOutcome.ACCEPTED
+    return ResultOutcome.STALE
+
+
+def _accept(engine: Engine, task: Task, agent: Agent, ended: AttemptEnded, now_ms: int) -> None:
+    record = task.record
+    if ended.usage is not None:
+        record.usage = record.usage.plus(ended.usage)
+    if ended.output is not None:
+        agent.completed += 1
+        record.output = ended.output
+        record.error = None
+        record.accepted_attempt = record.attempt
+        end_attempt(engine, task, AttemptOutcome.COMPLETED, None, now_ms)
+        engine.move(task, TaskInput.COMPLETE, now_ms)
+        return
+    agent.failed += 1
+    error = ended.error or Error(reasons.INVALID_RESULT, "the result had neither output nor error")
+    end_attempt(engine, task, AttemptOutcome.FAILED, error, now_ms)
+    charge_failure(engine, task, error, now_ms)
+
+
+def end_attempt(
+    engine: Engine, task: Task, outcome: AttemptOutcome, error: Error | None, now_ms: int
+) -> None:
+    """Close the running attempt in the record, in what was learned, and in fairness."""
+    record = task.record
+    attempt = record.attempts[-1]
+    attempt.end_ms = now_ms
+    attempt.outcome = outcome
+    attempt.error = error
+    engine.counters.attempts[outcome] += 1
+    ran_ms = max(0, now_ms - attempt.start_ms)
+    if outcome in (AttemptOutcome.COMPLETED, AttemptOutcome.FAILED, AttemptOutcome.TIMED_OUT):
+        completed = outcome == AttemptOutcome.COMPLETED
+        engine.predictor.learn(task.spec.type, attempt.agent_id, ran_ms, completed=completed)
+        engine.queue.settle(task, ran_ms - task.charged_ms)
+    else:
+        engine.queue.settle(task, min(0.0, ran_ms - task.charged_ms))
+    task.charged_ms = 0.0
+    task.agent = None
+    task.progress = None
+    task.ack_due_ms = 0
+    task.paused_ms = 0
+    unadopted = engine.unadopted.get(attempt.agent_id)
+    if unadopted is not None:
+        unadopted.pop(task.task_id, None)
+        if not unadopted:
+            del engine.unadopted[attempt.agent_id]
+
+
+def charge_failure(engine: Engine, task: Task, error: Error, now_ms: int) -> None:
+    """An attempt failed or timed out (already closed): try again later, or give up."""
+    record = task.record
+    record.failures += 1
+    record.error = error
+    agent_id = record.attempts[-1].agent_id
+    if agent_id not in record.failed_agents:
+        record.failed_agents = [*record.failed_agents, agent_id][-FAILED_AGENTS_KEPT:]
+    if not may_retry(task.spec, record, error):
+        record.accepted_attempt = record.attempt
+        engine.fail(task, error, now_ms)
+    elif record.attempt >= ATTEMPTS_MAX:
+        engine.fail(task, _too_often(), now_ms)
+    else:
+        engine.counters.retries += 1
+        wait_ms = backoff_ms(task.spec.retry, record.failures, engine.entropy)
+        record.eligible_ms = now_ms + wait_ms
+        engine.move(task, TaskInput.BACK_OFF, now_ms)
+
+
+def give_back(engine: Engine, task: Task, error: Error, now_ms: int) -> None:
+    """The attempt ended without anybody's fault: back to the queue, uncharged."""
+    end_attempt(engine, task, AttemptOutcome.RETURNED, error, now_ms)
+    if task.record.attempt >= ATTEMPTS_MAX:
+        engine.fail(task, _too_often(), now_ms)
+    else:
+        engine.move(task, TaskInput.RETURN, now_ms)
+
+
+def lose(engine: Engine, task: Task, why: str, now_ms: int) -> None:
+    """The agent is gone with the work: again elsewhere, within its own bound; never if UNSAFE."""
+    error = Error(reasons.LEASE_LOST, why)
+    record = task.record
+    record.lease_losses += 1
+    engine.counters.leases_lost += 1
+    end_attempt(engine, task, AttemptOutcome.LEASE_LOST, error, now_ms)
+    if task.spec.side_effects == SideEffects.UNSAFE:
+        engine.fail(task, error, now_ms)
+    elif record.lease_losses >= engine.limits.bounds.lease_losses_max:
+        words = f"its lease was lost {record.lease_losses} times, the last time: {why}"
+        engine.fail(task, Error(reasons.LEASE_LOST, words), now_ms)
+    elif record.attempt >= ATTEMPTS_MAX:
+        engine.fail(task, _too_often(), now_ms)
+    else:
+        record.error = error
+        engine.move(task, TaskInput.RETURN, now_ms)
+
+
+def return_or_lose(engine: Engine, task: Task, why: str, now_ms: int) -> None:
+    """The agent has the lease no longer. If it never acknowledged it, nothing was begun."""
+    never_acked = bool(task.ack_due_ms) or (
+        task.spec.side_effects == SideEffects.UNSAFE and not task.record.acked
+    )
+    if never_acked:
+        give_back(engine, task, Error(reasons.NOT_ACKNOWLEDGED, why), now_ms)
+    else:
+        lose(engine, task, why, now_ms)
+
+
+def take_away(engine: Engine, task: Task, reason: str) -> None:
+    """The task moves on without its agent's answer: the agent is told, its slot stays taken."""
+    agent = task.agent
+    if agent is None:
+        return
+    lease_id = current_lease(task)
+    if agent.session_id == NO_SESSION:
+        free(engine, agent, lease_id)
+        return
+    agent.leases[lease_id] = None
+    engine.commands.append(CancelAttempt(agent.session_id, lease_id, reason))
+
+
+def adopt(engine: Engine, agent: Agent, lease_id: int, now_ms: int) -> bool:
+    """Bind a lease that the agent brought back to it. Answers False if it is not current."""
+    task = engine.tasks.get(TaskId(task_of(lease_id)))  # type: ignore[arg-type]
+    if task is None or task.record.state != TaskState.RUNNING or task.agent is not None:
+        return False
+    record = task.record
+    if record.attempt != attempt_of(lease_id) or record.attempts[-1].agent_id != agent.agent_id:  # type: ignore[arg-type]
+        return False
+    task.agent = agent
+    agent.leases[lease_id] = task
+    resume_clock(engine, task, now_ms)
+    waiting = engine.unadopted.get(agent.agent_id)
+    if waiting is not None:
+        waiting.pop(task.task_id, None)
+        if not waiting:
+            del engine.unadopted[agent.agent_id]
+    return True
+
+
+def resume_clock(engine: Engine, task: Task, now_ms: int) -> None:
+    """The attempt's deadline, which stood still while nobody was there, runs again."""
+    if task.paused_ms:
+        task.record.attempt_deadline_ms += max(0, now_ms - task.paused_ms)
+        task.paused_ms = 0
+        engine.arm(task)
+        engine.persist(task)
+
+
+def _too_often() -> Error:
+    return Error(reasons.ATTEMPTS_EXHAUSTED, f"leased {ATTEMPTS_MAX} times, which is the limit")

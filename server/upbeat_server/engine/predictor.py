@@ -1,0 +1,84 @@
+"""What was learned: success and duration for each (task type, agent), with priors.
+
+Durations are averaged in log space (they are close to lognormal), so that one
+slow run does not spoil the estimate: ``mean = exp(m)`` with
+``m += (log(d) - m) * weight``. The weight is 1/n for the first runs and settles
+at ``EWMA_WEIGHT``. Unknown cells fall back to the task type as a whole.
+"""
+
+from __future__ import annotations
+
+from math import exp, log
+
+import msgspec
+
+EWMA_WEIGHT = 0.1
+CELLS_MAX = 100_000
+UNKNOWN_MS = 1_000.0
+
+
+class Cell(msgspec.Struct):
+    """The record of one (type, agent), or of one type over all agents."""
+
+    count: int = 0
+    successes: int = 0
+    runs: int = 0  # Successful runs, whose durations count.
+    log_ms: float = 0.0
+
+    @property
+    def success_rate(self) -> float:
+        """Share of attempts that completed; 1 before the first."""
+        return self.successes / self.count if self.count else 1.0
+
+    @property
+    def duration_ms(self) -> float:
+        """Estimate of one run in ms; 0 before the first."""
+        return exp(self.log_ms) if self.runs else 0.0
+
+    def learn(self, ms: float, *, completed: bool) -> None:
+        """Count one attempt; only completed ones say something of the duration."""
+        self.count += 1
+        if completed:
+            self.successes += 1
+            self.runs += 1
+            self.log_ms += (log(max(ms, 0.1)) - self.log_ms) * max(1 / self.runs, EWMA_WEIGHT)
+
+
+class Predictor:
+    """All records. The oldest cell gives way when there are more than ``CELLS_MAX``."""
+
+    __slots__ = ("cells", "types")
+
+    def __init__(self) -> None:
+        self.cells: dict[tuple[str, str], Cell] = {}
+        self.types: dict[str, Cell] = {}
+
+    def learn(self, task_type: str, agent_id: str, ms: float, *, completed: bool) -> None:
+        """Count one attempt of an agent."""
+        key = (task_type, agent_id)
+        cell = self.cells.get(key)
+        if cell is None:
+            if len(self.cells) >= CELLS_MAX:
+                del self.cells[next(iter(self.cells))]
+            cell = self.cells[key] = Cell()
+        cell.learn(ms, completed=completed)
+        overall = self.types.get(task_type)
+        if overall is None:
+            if len(self.types) >= CELLS_MAX:
+                del self.types[next(iter(self.types))]
+            overall = self.types[task_type] = Cell()
+        overall.learn(ms, completed=completed)
+
+    def type_ms(self, task_type: str) -> float:
+        """Expected run of a type over all agents; UNKNOWN_MS while nothing is known."""
+        overall = self.types.get(task_type)
+        return overall.duration_ms if overall is not None and overall.runs else UNKNOWN_MS
+
+    def agent_cells(self, agent_id: str, types: frozenset[str]) -> list[tuple[str, Cell]]:
+        """What is known of one agent, by task type."""
+        found = []
+        for task_type in sorted(types):
+            cell = self.cells.get((task_type, agent_id))
+            if cell is not None:
+                found.append((task_type, cell))
+        return found

@@ -1,0 +1,348 @@
+"""Which task next: classes, fairness keys, deadlines - one total order.
+
+For each requirement signature and class there is a ``Lane``: a heap of fairness
+keys by virtual time, and for each key a heap of its tasks. Heaps are cleaned
+lazily, so the cost of an operation does not depend on how many tasks wait.
+
+Fairness is start-time fair queueing (Goyal, Vin, Cheng, 1996): a key pays
+``predicted work / weight`` when a task is handed out and is corrected when the
+attempt ends; a key that becomes backlogged again starts at the class's virtual
+time, so that it neither keeps a grudge nor a debt from when it was idle.
+
+``Ready`` finds the first task over all lanes of a class that have a free agent.
+Its entries are lower bounds of the lanes' ranks: a rank that rose is found out
+when its entry comes up, a rank that fell is entered anew.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush, heapreplace
+from typing import TYPE_CHECKING, TypeAlias
+
+from upbeat_server.engine.model import Priority
+
+if TYPE_CHECKING:
+    from upbeat_server.engine.fleet import Profile
+    from upbeat_server.engine.model import Predicate, TaskSpec
+    from upbeat_server.engine.task import Task
+
+Requirement: TypeAlias = tuple[str, tuple[str, ...], str]
+"""(type, required capabilities, selector): what an agent must satisfy."""
+
+Rank: TypeAlias = tuple[float, int, int]
+"""(virtual time of the key, order of the task in ms, task id); smaller goes first."""
+
+DEADLINE_MARGIN = 1.5
+"""Predicted runs that a task with a deadline is moved ahead of it."""
+
+READY_ENTRIES_MAX = 4_096
+"""Entries after which superseded ones are cleaned out; live lanes are far fewer."""
+
+CLASSES = (Priority.CRITICAL, Priority.HIGH, Priority.NORMAL, Priority.LOW)
+
+
+def requirement_of(spec: TaskSpec) -> Requirement:
+    """What an agent must satisfy to get a task."""
+    return (spec.type, spec.required_capabilities, spec.selector)
+
+
+class Signature:
+    """One requirement that live tasks have, and which profiles of agents satisfy it."""
+
+    __slots__ = (
+        "aside",
+        "free_profiles",
+        "lanes",
+        "live",
+        "predicate",
+        "profiles",
+        "requirement",
+    )
+
+    def __init__(self, requirement: Requirement, predicate: Predicate | None) -> None:
+        self.requirement = requirement
+        self.predicate = predicate
+        self.live = 0  # Unfinished tasks with this requirement.
+        self.profiles: dict[Profile, None] = {}
+        self.free_profiles: dict[Profile, None] = {}
+        self.lanes: dict[int, Lane] = {}
+        # Queued tasks that every free agent has failed or rejected; they step aside for others.
+        self.aside: list[Task] = []
+
+
+class FairnessKey:
+    """One fairness key within a class."""
+
+    __slots__ = ("backlog", "bins", "name", "virtual")
+
+    def __init__(self, name: str, virtual: float) -> None:
+        self.name = name
+        self.virtual = virtual
+        self.backlog = 0  # Queued tasks over all lanes.
+        self.bins: dict[Lane, Bin] = {}
+
+
+class Bin:
+    """The queued tasks of one fairness key in one lane, first one first."""
+
+    __slots__ = ("bound", "depth", "key", "listed", "tasks")
+
+    def __init__(self, key: FairnessKey) -> None:
+        self.key = key
+        self.tasks: list[tuple[int, int, int, Task]] = []  # (order, task id, stamp, task)
+        self.depth = 0
+        self.listed = False  # Whether its lane holds an entry, with rank ``bound``.
+        self.bound: Rank = (0.0, 0, 0)
+
+    def __lt__(self, other: Bin) -> bool:
+        """Entries of equal rank are of one bin: any order will do."""
+        return False
+
+    def push(self, order_ms: int, task: Task) -> None:
+        """Add a task; what left the bin is cleaned out when it outweighs what is in it."""
+        if len(self.tasks) > 2 * self.depth + 64:
+            self.tasks = [entry for entry in self.tasks if entry[3].queue_stamp == entry[2]]
+            heapify(self.tasks)
+        heappush(self.tasks, (order_ms, task.record.task_id, task.queue_stamp, task))
+        self.depth += 1
+
+    def head(self) -> Task:
+        """The first task. The bin must not be empty."""
+        tasks = self.tasks
+        while tasks[0][3].queue_stamp != tasks[0][2]:
+            heappop(tasks)
+        return tasks[0][3]
+
+    @property
+    def rank(self) -> Rank:
+        """Rank of the first task. The bin must not be empty."""
+        self.head()
+        order_ms, task_id, _, _ = self.tasks[0]
+        return (self.key.virtual, order_ms, task_id)
+
+
+class Lane:
+    """The queued tasks of one signature and class."""
+
+    __slots__ = ("bins", "bound", "depth", "keys", "listed", "priority", "signature")
+
+    def __init__(self, signature: Signature, priority: int) -> None:
+        self.signature = signature
+        self.priority = priority
+        self.bins: dict[str, Bin] = {}
+        self.keys: list[tuple[Rank, Bin]] = []
+        self.depth = 0
+        self.listed = False  # Whether Ready holds an entry, with rank ``bound``.
+        self.bound: Rank = (0.0, 0, 0)
+
+    def __lt__(self, other: Lane) -> bool:
+        """Entries of equal rank are of one lane: any order will do."""
+        return False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a task waits here and an agent for it is free."""
+        return self.depth > 0 and bool(self.signature.free_profiles)
+
+    def enter(self, bin_: Bin, rank: Rank) -> None:
+        """Tell that the bin's rank is not above ``rank``."""
+        if not bin_.listed or rank < bin_.bound:
+            bin_.listed = True
+            bin_.bound = rank
+            if len(self.keys) > 2 * len(self.bins) + 64:
+                self.keys = [entry for entry in self.keys if _holds(entry)]
+                heapify(self.keys)
+            heappush(self.keys, (rank, bin_))
+
+    def first(self) -> tuple[Rank, Task] | None:
+        """The first task by fairness and order, with its rank; None if nothing waits."""
+        keys = self.keys
+        while keys:
+            rank, bin_ = keys[0]
+            if not _holds(keys[0]):
+                heappop(keys)
+            elif not bin_.depth:
+                heappop(keys)
+                bin_.listed = False
+            else:
+                actual = bin_.rank
+                if actual == rank:
+                    return rank, bin_.head()
+                bin_.bound = actual
+                heapreplace(keys, (actual, bin_))
+        return None
+
+
+def _holds(entry: tuple[Rank, Bin] | tuple[Rank, Lane]) -> bool:
+    """Whether a heap entry was not superseded by one with a lower bound."""
+    return entry[1].listed and entry[1].bound == entry[0]
+
+
+class Ready:
+    """The lanes of one class that have both a task and a free agent, by rank."""
+
+    __slots__ = ("_heap",)
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[Rank, Lane]] = []
+
+    def enter(self, lane: Lane, rank: Rank) -> None:
+        """Tell that the lane's rank is not above ``rank``."""
+        if not lane.listed or rank < lane.bound:
+            lane.listed = True
+            lane.bound = rank
+            if len(self._heap) > READY_ENTRIES_MAX:
+                for _, idle in self._heap:
+                    idle.listed = idle.listed and idle.depth > 0
+                self._heap = [entry for entry in self._heap if _holds(entry)]
+                heapify(self._heap)
+            heappush(self._heap, (rank, lane))
+
+    def best(self) -> tuple[Lane, Task] | None:
+        """The lane that goes first, and its first task."""
+        heap = self._heap
+        while heap:
+            rank, lane = heap[0]
+            if not _holds(heap[0]):
+                heappop(heap)
+                continue
+            found = lane.first() if lane.is_ready else None
+            if found is None:
+                heappop(heap)
+                lane.listed = False
+            elif found[0] != rank:
+                lane.bound = found[0]
+                heapreplace(heap, (found[0], lane))
+            else:
+                return lane, found[1]
+        return None
+
+
+class Queue:
+    """All queued tasks of a namespace."""
+
+    __slots__ = ("_stamp", "class_virtual", "depth_by_priority", "keys", "ready", "signatures")
+
+    def __init__(self) -> None:
+        self.signatures: dict[Requirement, Signature] = {}
+        self.keys: dict[tuple[int, str], FairnessKey] = {}
+        self.class_virtual: dict[int, float] = dict.fromkeys(CLASSES, 0.0)
+        self.depth_by_priority: dict[int, int] = dict.fromkeys(CLASSES, 0)
+        self.ready: dict[int, Ready] = {priority: Ready() for priority in CLASSES}
+        self._stamp = 0
+
+    def push(self, task: Task, expected_ms: float) -> None:
+        """Queue a task whose record is QUEUED."""
+        priority = task.spec.priority
+        signature = task.signature
+        lane = signature.lanes.get(priority)
+        if lane is None:
+            lane = signature.lanes[priority] = Lane(signature, priority)
+        key = self._key(priority, task.spec.fairness_key)
+        bin_ = lane.bins.get(key.name)
+        if bin_ is None:
+            bin_ = lane.bins[key.name] = key.bins[lane] = Bin(key)
+        self._stamp += 1
+        task.queue_stamp = self._stamp
+        order_ms = order_of(task, expected_ms)
+        bin_.push(order_ms, task)
+        key.backlog += 1
+        lane.depth += 1
+        self.depth_by_priority[priority] += 1
+        rank = (key.virtual, order_ms, task.record.task_id)
+        lane.enter(bin_, rank)
+        if signature.free_profiles:
+            self.ready[priority].enter(lane, rank)
+
+    def _key(self, priority: int, name: str) -> FairnessKey:
+        key = self.keys.get((priority, name))
+        if key is None:
+            key = self.keys[priority, name] = FairnessKey(name, self.class_virtual[priority])
+        elif not key.backlog:
+            # Back from idling: without this clamp it would come with a grudge.
+            key.virtual = max(key.virtual, self.class_virtual[priority])
+        return key
+
+    def remove(self, task: Task) -> None:
+        """Take a task out that was pushed. Its entries in heaps go when they come up."""
+        priority = task.spec.priority
+        lane = task.signature.lanes[priority]
+        key = self.keys[priority, task.spec.fairness_key]
+        bin_ = lane.bins[key.name]
+        task.queue_stamp = 0
+        bin_.depth -= 1
+        key.backlog -= 1
+        lane.depth -= 1
+        self.depth_by_priority[priority] -= 1
+        if not bin_.depth:
+            bin_.listed = False
+            del lane.bins[key.name]
+            del key.bins[lane]
+            if not key.backlog:
+                self._forget_idle(priority, key)
+
+    def charge(self, task: Task, work_ms: float) -> None:
+        """A task is handed out: its key pays for the work expected."""
+        priority = task.spec.priority
+        key = self._key(priority, task.spec.fairness_key)
+        self.class_virtual[priority] = max(self.class_virtual[priority], key.virtual)
+        key.virtual += work_ms / task.spec.fairness_weight
+        if not self.depth_by_priority[priority]:
+            self._close_busy_period(priority)
+
+    def _close_busy_period(self, priority: int) -> None:
+        """Nothing waits in the class: all debts are void, its time moves past them."""
+        idle = [key for (of, _), key in self.keys.items() if of == priority]
+        virtual = max((key.virtual for key in idle), default=0.0)
+        self.class_virtual[priority] = max(self.class_virtual[priority], virtual)
+        for key in idle:
+            del self.keys[priority, key.name]
+
+    def settle(self, task: Task, difference_ms: float) -> None:
+        """The attempt took ``difference_ms`` more (less, if negative) than was charged."""
+        priority = task.spec.priority
+        key = self.keys.get((priority, task.spec.fairness_key))
+        if key is None:
+            return
+        key.virtual += difference_ms / task.spec.fairness_weight
+        if not key.backlog:
+            self._forget_idle(priority, key)
+        elif difference_ms < 0:
+            for lane, bin_ in key.bins.items():
+                lane.enter(bin_, bin_.rank)
+                self.offer(lane)
+
+    def offer(self, lane: Lane) -> None:
+        """Enter a lane's present rank, for example after an agent for it became free."""
+        if lane.is_ready:
+            found = lane.first()
+            if found is not None:
+                self.ready[lane.priority].enter(lane, found[0])
+
+    def offer_all(self, signature: Signature) -> None:
+        """An agent for the signature became free: its lanes are ready."""
+        for lane in signature.lanes.values():
+            self.offer(lane)
+
+    def sweep_keys(self) -> None:
+        """Forget the idle keys whose debt their class has caught up with."""
+        for (priority, _), key in list(self.keys.items()):
+            if not key.backlog:
+                self._forget_idle(priority, key)
+
+    def _forget_idle(self, priority: int, key: FairnessKey) -> None:
+        """Drop an idle key that owes nothing: it would start at the class's time anyway."""
+        if key.virtual <= self.class_virtual[priority]:
+            self.keys.pop((priority, key.name), None)
+
+
+def order_of(task: Task, expected_ms: float) -> int:
+    """Place of a task among those of its key: first submitted first, deadlines earlier.
+
+    ``min(submit, deadline - 1.5 x expected run)``, in ms.
+    """
+    record = task.record
+    if not task.spec.total_timeout_ms:
+        return record.create_ms
+    deadline_ms = record.create_ms + task.spec.total_timeout_ms
+    return max(0, min(record.create_ms, int(deadline_ms - DEADLINE_MARGIN * expected_ms)))

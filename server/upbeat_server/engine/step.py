@@ -1,0 +1,98 @@
+"""The one way into the engine: ``step(engine, event, now_ms) -> commands``.
+
+Synchronous, total and deterministic: the same events at the same times give the
+same commands. It never raises on bad input; it answers with a refusal. A turn is
+any number of events and then one ``TurnEnded``, which alone fires timers and
+hands out work: dispatching once a turn instead of once an item is what makes
+frames large (three times the throughput).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from upbeat_server.engine import admission, leases, reasons, sessions, timeouts
+from upbeat_server.engine.commands import CancelAnswered, NotLive, PurgeFinished
+from upbeat_server.engine.dispatch import dispatch
+from upbeat_server.engine.events import (
+    AdoptionStarted,
+    AgentConnected,
+    AgentDrainWanted,
+    AgentFrame,
+    SessionEnded,
+    TaskCancelled,
+    TasksPurged,
+    TasksSubmitted,
+    TurnEnded,
+)
+from upbeat_server.engine.model import AttemptOutcome, Error, TaskState
+from upbeat_server.engine.task_machine import TaskInput
+
+if TYPE_CHECKING:
+    from upbeat_server.engine.commands import Command
+    from upbeat_server.engine.engine import Engine
+    from upbeat_server.engine.events import Event
+
+
+def step(engine: Engine, event: Event, now_ms: int) -> list[Command]:
+    """Tell the engine a fact; answers what is to be done about it, in order."""
+    now_ms = engine.clock_ms = max(now_ms, engine.clock_ms)
+    commands = engine.commands = []
+    match event:
+        case AgentFrame():
+            sessions.hear(engine, event, now_ms)
+        case TasksSubmitted():
+            admission.submit(engine, event, now_ms)
+        case TurnEnded():
+            _end_turn(engine, event, now_ms)
+        case TaskCancelled():
+            _cancel(engine, event, now_ms)
+        case AgentConnected():
+            sessions.connect(engine, event, now_ms)
+        case SessionEnded():
+            sessions.end(engine, event, now_ms)
+        case AgentDrainWanted():
+            sessions.drain_wanted(engine, event)
+        case TasksPurged():
+            _purged(engine, event)
+        case AdoptionStarted():
+            _start_adoption(engine, now_ms)
+    return commands
+
+
+def _end_turn(engine: Engine, event: TurnEnded, now_ms: int) -> None:
+    engine.entropy.stir(event.entropy)
+    timeouts.fire(engine, now_ms)
+    dispatch(engine, now_ms)
+    if now_ms >= engine.purge_due_ms:
+        retention = engine.limits.retention
+        engine.purge_due_ms = now_ms + retention.purge_interval_ms
+        before_ms = now_ms - retention.finished_ms
+        engine.commands.append(PurgeFinished(before_ms, retention.finished_tasks_max))
+
+
+def _cancel(engine: Engine, event: TaskCancelled, now_ms: int) -> None:
+    """CANCELLED holds from the commit; against a result, the first into the loop wins."""
+    task = engine.tasks.get(event.task_id)
+    if task is None:
+        engine.commands.append(NotLive(event.origin, event.task_id))
+        return
+    error = Error(reasons.CANCELLED, event.message or "cancelled by a caller")
+    if task.record.state == TaskState.RUNNING:
+        leases.take_away(engine, task, reasons.CANCELLED)
+        leases.end_attempt(engine, task, AttemptOutcome.CANCELLED, error, now_ms)
+    task.record.error = error
+    engine.move(task, TaskInput.CANCEL, now_ms)
+    engine.commands.append(CancelAnswered(event.origin, task))
+
+
+def _purged(engine: Engine, event: TasksPurged) -> None:
+    for request_id in event.request_ids:
+        task_id = engine.requests.get(request_id)
+        if task_id is not None and task_id not in engine.tasks:
+            del engine.requests[request_id]
+
+
+def _start_adoption(engine: Engine, now_ms: int) -> None:
+    if engine.unadopted:
+        engine.adoption_ends_ms = now_ms + engine.limits.graces.adoption_grace_ms
