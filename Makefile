@@ -33,7 +33,7 @@ types: .venv/dev.stamp build/stubs.sha256
 	.venv/bin/python -m mypy client server tests protos
 
 layers: .venv/dev.stamp build/stubs.sha256
-	.venv/bin/lint-imports
+	.venv/bin/lint-imports --no-logo
 	.venv/bin/python -m pytest -q tests/test_tidy.py
 
 contract: .venv/dev.stamp build/stubs.sha256
@@ -61,7 +61,8 @@ proto: ## Generate the stubs of the contract into client/upbeat/v1
 image: .venv/dev.stamp build/stubs.sha256 ## Accept the contract as it is: later changes must not break it
 	.venv/bin/python -m tests.protos.image
 
-pins: python ## Resolve all dependencies anew into deploy/constraints.txt
+pins: ## Resolve all dependencies anew into deploy/constraints.txt
+	@$(MAKE) --no-print-directory python
 	rm -rf build/pins
 	"$(PYTHON)" -m venv build/pins
 	build/pins/bin/python -m pip install --quiet --disable-pip-version-check ".[dev]"
@@ -86,7 +87,8 @@ python:
 		echo "$(PYTHON) has no venv with pip. On Debian or Ubuntu: apt install" \
 			"$$("$(PYTHON)" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 1; }
 
-.venv/server.stamp: pyproject.toml deploy/constraints.txt | python
+.venv/server.stamp: pyproject.toml deploy/constraints.txt
+	@$(MAKE) --no-print-directory python
 	@echo "Installing upbeat into .venv (once; about a minute)"
 	@"$(PYTHON)" -m venv --clear .venv
 	@$(PIP_INSTALL) -c deploy/constraints.txt -e ".[server]"

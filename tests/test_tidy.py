@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import TypeAlias
@@ -126,6 +127,23 @@ def is_command(function: Function) -> bool:
     return bool(re.search(r"\.(command|callback)\b", text))
 
 
+def names_imported_at_once(path: Path) -> list[str]:
+    """Modules that importing a file imports; what functions and type checkers import is left out."""
+    names: list[str] = []
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append(f"upbeat.{node.module}" if node.level else node.module or "")
+    return names
+
+
+def lines() -> list[tuple[Path, str]]:
+    """Every line of every text of the project with its file."""
+    texts = [path for path in tree() if path.suffix != ".binpb"]
+    return [(path, line.strip()) for path in texts for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def test_files_are_short() -> None:
     long = {path: path.read_text(encoding="utf-8").count("\n") for path in sources()}
     assert [f"{p.relative_to(ROOT)}: {n} lines" for p, n in long.items() if n > FILE_LINES_MAX] == []
@@ -201,6 +219,22 @@ def test_the_engine_imports_itself_and_pure_things_only() -> None:
     assert impure == []
 
 
+def test_the_sdk_needs_grpc_and_protobuf_only() -> None:
+    sdk = ROOT / "client" / "upbeat"
+    foreign = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sources()
+        if path.is_relative_to(sdk) and not path.is_relative_to(sdk / "cli")
+        for name in names_imported_at_once(path)
+        if not (
+            name.split(".")[0] in {*sys.stdlib_module_names, "grpc"}
+            or f"{name}.".startswith(("google.protobuf.", "upbeat."))
+        )
+        or f"{name}.".startswith("upbeat.cli.")
+    ]
+    assert foreign == []
+
+
 def test_nothing_is_left_for_later() -> None:
     assert [f"{path.relative_to(ROOT)}: {line}" for path, line in lines() if UNFINISHED.search(line)] == []
 
@@ -230,9 +264,3 @@ def test_the_reasons_of_the_engine_are_those_of_the_contract() -> None:
     assert {getattr(reasons, name) for name in ours} == ours
     theirs = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()}  # noqa: SIM118 - a wrapper
     assert ours == theirs - {"UNSPECIFIED"}
-
-
-def lines() -> list[tuple[Path, str]]:
-    """Every line of every text of the project with its file."""
-    texts = [path for path in tree() if path.suffix != ".binpb"]
-    return [(path, line.strip()) for path in texts for line in path.read_text(encoding="utf-8").splitlines()]
