@@ -1,0 +1,9 @@
+-- The finished tasks up to (:end_ms, :task_id), oldest end first.
+select json_group_array(task_id), json_group_array(request_id)
+from (
+    select task_id, request_id
+    from task indexed by task_end
+    where namespace_id = :namespace_id and end_ms > 0 and (end_ms, task_id) <= (:end_ms, :task_id)
+    order by end_ms, task_id
+    limit :limit
+);

@@ -1,0 +1,80 @@
+"""What one commit writes, in the form that ``queries/write.sql`` takes.
+
+Columns travel as JSON and bytes as one blob with offsets, because one statement for all
+rows is what keeps SQLite from giving up the interpreter lock at every row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from upbeat_server.store.codec import clean_text
+from upbeat_server.store.store import StaleEpoch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from upbeat_server.store.store import NamespaceBatch, TaskRow
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """The columns of the view ``turn``."""
+
+    spaces: str
+    tasks: str
+    specs: str
+    labels: str
+    payload: bytes
+
+    def bindings(self) -> tuple[str, str, str, str, bytes]:
+        """In the order of the view."""
+        return self.spaces, self.tasks, self.specs, self.labels, self.payload
+
+
+def frame_of(batches: Iterable[NamespaceBatch], namespace_ids: Mapping[str, int]) -> Frame:
+    """The frame of some batches. Raises StaleEpoch for a namespace that nobody ever adopted."""
+    spaces: list[tuple[int, int, int, int]] = []
+    tasks: list[tuple[Any, ...]] = []
+    specs: list[tuple[int, int, int, int]] = []
+    labels: list[tuple[int, str, str, int]] = []
+    parts: list[bytes] = []
+    offset = 1
+    for batch in batches:
+        space = namespace_ids.get(clean_text(batch.namespace))
+        if space is None:
+            raise StaleEpoch(f"namespace {batch.namespace!r} was never adopted")
+        spaces.append((space, batch.epoch, batch.clock_ms, batch.revision))
+        for row in batch.rows:
+            size = len(row.record)
+            tasks.append(
+                (space, row.task_id, row.state, row.type, row.priority, row.create_ms, row.end_ms,
+                 row.parent_id, row.request_id, offset, size)
+            )  # fmt: skip
+            parts.append(row.record)
+            offset += size
+            if row.spec is not None:
+                size = len(row.spec)
+                specs.append((space, row.task_id, offset, size))
+                parts.append(row.spec)
+                offset += size
+                labels.extend((space, key, value, row.task_id) for key, value in row.labels.items())
+    return Frame(_text(spaces), _text(tasks), _text(specs), _text(labels), b"".join(parts))
+
+
+def size_of(batches: Iterable[NamespaceBatch]) -> int:
+    """Bytes of payload, and a little for each row."""
+    rows: Iterable[TaskRow] = (row for batch in batches for row in batch.rows)
+    return sum(200 + len(row.record) + len(row.spec or b"") for row in rows)
+
+
+def _text(rows: list[tuple[Any, ...]]) -> str:
+    try:
+        return _encode(rows).decode()
+    except UnicodeEncodeError:
+        return _encode(
+            [[clean_text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+        ).decode()

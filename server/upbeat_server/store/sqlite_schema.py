@@ -1,0 +1,153 @@
+"""Connections to a SQLite store, and the schema of its file.
+
+Rules: one connection writes and checkpoints, all others are opened read-only; nothing is
+changed in a file before it is known to be ours; a migration is a file
+``migrations/NNNN_noun.sql``, never edited once released, run whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import apsw
+
+from upbeat_server.store.store import StoreInvalid, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+SQLITE_MIN = (3, 51, 3)
+"""Older ones can corrupt a WAL when a checkpoint meets a write."""
+
+APPLICATION_ID = 0x75706274  # "upbt"
+BUSY_TIMEOUT_MS = 5_000
+
+
+def sql_file(name: str) -> str:
+    """The text of a file below ``queries`` or ``migrations``."""
+    return files("upbeat_server.store").joinpath(name).read_text("utf-8")
+
+
+def migrations() -> list[str]:
+    """All migrations, oldest first; the version of a file is how many of them it has had."""
+    folder = files("upbeat_server.store").joinpath("migrations")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return [sql_file(f"migrations/{name}") for name in names]
+
+
+def check_sqlite(version: str) -> None:
+    """Raise StoreInvalid for a SQLite with the WAL bug."""
+    if tuple(int(part) for part in version.split(".")[:3]) < SQLITE_MIN:
+        wanted = ".".join(map(str, SQLITE_MIN))
+        raise StoreInvalid(
+            f"SQLite {version} can corrupt its write-ahead log; {wanted} or newer is needed: upgrade apsw"
+        )
+
+
+def open_writer(path: Path, steps: Sequence[str]) -> apsw.Connection:
+    """The writing connection, its file created or migrated. Raises StoreInvalid or StoreUnavailable."""
+    check_sqlite(apsw.sqlite_lib_version())
+    if not path.parent.is_dir():
+        raise StoreInvalid(f"the directory {path.parent} does not exist: create it or give another path")
+    if path.is_dir():
+        raise StoreInvalid(f"{path} is a directory: give the path of a file in it")
+    try:
+        connection = apsw.Connection(str(path))
+    except apsw.CantOpenError as error:
+        raise StoreUnavailable(f"{path} cannot be opened ({error}): check its permissions") from error
+    try:
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        _check_ours(connection, path, len(steps))
+        _set_up(connection, path)
+        migrate(connection, steps)
+        _make_durable(connection, path)
+        connection.execute(sql_file("queries/write.sql"))
+    except apsw.Error as error:
+        connection.close()
+        raise opening_error(error, path) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reader(path: Path) -> apsw.Connection:
+    """A reading connection beside the writing one."""
+    connection = apsw.Connection(str(path), apsw.SQLITE_OPEN_READONLY)
+    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    connection.execute("pragma mmap_size = 0; pragma cache_size = -16384; pragma temp_store = memory")
+    return connection
+
+
+def opening_error(error: apsw.Error, path: Path) -> Exception:
+    """What ``open`` raises for an error of SQLite."""
+    if isinstance(error, apsw.NotADBError):
+        return StoreInvalid(f"{path} is not a SQLite file: give another path or move it away")
+    if isinstance(error, apsw.CorruptError):
+        return StoreInvalid(f"{path} is damaged ({error}): restore it from a backup")
+    return StoreUnavailable(f"{path} cannot be used now ({error}): check space and permissions")
+
+
+def migrate(connection: apsw.Connection, steps: Sequence[str]) -> None:
+    """Bring the file up to the last step, each in a transaction of its own."""
+    version = int(connection.pragma("user_version"))
+    for number, step in enumerate(steps[version:], version + 1):
+        connection.execute("begin immediate")
+        try:
+            connection.execute(step)
+            connection.execute(f"pragma application_id = {APPLICATION_ID}")
+            connection.execute(f"pragma user_version = {number}")
+            connection.execute("commit")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("rollback")
+            raise
+
+
+def _check_ours(connection: apsw.Connection, path: Path, version_max: int) -> None:
+    """Raise StoreInvalid, and change nothing, unless the file is empty or a store of a known version."""
+    application_id = int(connection.pragma("application_id"))
+    version = int(connection.pragma("user_version"))
+    tables = int(connection.execute("select count(*) from sqlite_schema").get)
+    if application_id != APPLICATION_ID and (application_id or version or tables):
+        raise StoreInvalid(f"{path} belongs to another program: give another path or move it away")
+    if version > version_max:
+        raise StoreInvalid(
+            f"{path} has schema version {version}, this release knows {version_max}: upgrade upbeat"
+        )
+
+
+def _set_up(connection: apsw.Connection, path: Path) -> None:
+    """Make every commit an fsync, and leave checkpoints to the writer."""
+    if connection.readonly("main"):
+        raise StoreUnavailable(f"{path} is read-only: make it and its directory writable")
+    mode = connection.pragma("journal_mode", "wal")
+    if mode != "wal":
+        raise StoreUnavailable(
+            f"the file system cannot hold a write-ahead log (journal mode {mode}): use another"
+        )
+    connection.execute(
+        "pragma synchronous = full; pragma fullfsync = on; pragma checkpoint_fullfsync = on;"
+        "pragma mmap_size = 0; pragma cache_size = -65536; pragma temp_store = memory;"
+        "pragma wal_autocheckpoint = 0"
+    )
+
+
+def _make_durable(connection: apsw.Connection, path: Path) -> None:
+    """Put on disk what this file answers from now on.
+
+    A process that was killed between the write and the fsync of a commit leaves a log that
+    reads as committed and is not on disk yet. A checkpoint syncs log and file, so nothing is
+    adopted that a power cut could still take back. The directory holds the names of new files.
+    """
+    _, pages, moved = connection.execute("pragma wal_checkpoint(truncate)").fetchone() or (1, 0, 0)
+    if moved < pages:
+        raise StoreUnavailable(f"{path} is being read by another program: stop it")
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
