@@ -1,0 +1,205 @@
+"""``upbeat tasks``: submit, look at, follow and end tasks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from upbeat.cli.documents import document
+from upbeat.cli.failure import ExitCode, Failure
+from upbeat.cli.inputs import enum_number, pairs, seconds
+from upbeat.cli.invocation import Invocation
+from upbeat.cli.options import CommonOptions, grouped
+from upbeat.cli.screen import stated
+from upbeat.cli.submission import submit
+from upbeat.cli.task_tables import FINISHED, LIST_HEADS, show_explanation, show_task, state_name, task_row
+from upbeat.cli.waiting import wait_for_end
+from upbeat.cli.watching import watch
+from upbeat.v1.task_pb2 import Task
+from upbeat.v1.task_service_pb2 import CancelTaskRequest, ExplainTaskRequest, GetTaskRequest, ListTasksRequest
+from upbeat.v1.task_spec_pb2 import Priority
+
+_PAGE_SIZE = 1000
+
+TaskIdArgument = Annotated[str, typer.Argument(metavar="ID", help="The task's id.")]
+
+app = typer.Typer(
+    help="Submit, look at, follow and end tasks.", no_args_is_help=True, rich_markup_mode="rich"
+)
+
+
+@dataclass(frozen=True)
+class QueryOptions:
+    """The options that narrow a list of tasks."""
+
+    query: Annotated[
+        str,
+        typer.Option(
+            "--filter",
+            "-f",
+            metavar="FILTER",
+            help="Comparisons joined by AND, such as 'state = FAILED AND labels.team = \"a\"'.",
+        ),
+    ] = ""
+    state: Annotated[
+        str | None, typer.Option("--state", help="pending, queued, running, completed, failed or cancelled.")
+    ] = None
+    task_type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only this task type.")] = (
+        None
+    )
+    priority: Annotated[
+        str | None, typer.Option("--priority", "-p", help="low, normal, high or critical.")
+    ] = None
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", "-l", metavar="KEY=VALUE", help="Only with this label; may repeat."),
+    ] = None
+
+    @property
+    def filter(self) -> str:
+        """All of them as one filter expression."""
+        parts = [self.query.strip()] if self.query.strip() else []
+        if self.state is not None:
+            number = enum_number(Task.State, "STATE_", self.state, "--state")
+            parts.append(f"state = {state_name(Task.State.ValueType(number))}")
+        if self.task_type is not None:
+            parts.append(f"type = {json.dumps(self.task_type)}")
+        if self.priority is not None:
+            number = enum_number(Priority, "PRIORITY_", self.priority, "--priority")
+            parts.append(f"priority = {Priority.Name(Priority.ValueType(number)).removeprefix('PRIORITY_')}")
+        labels = pairs(self.label, "--label")
+        parts.extend(
+            f"labels.{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in labels.items()
+        )
+        return " AND ".join(parts)
+
+
+@app.command("get")
+@grouped
+def get_task(
+    context: typer.Context,
+    task_id: TaskIdArgument,
+    wait: Annotated[
+        bool, typer.Option("--wait", "-w", help="Wait until it has ended (exit 1 unless COMPLETED).")
+    ] = False,
+    wait_timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--wait-timeout", metavar="DURATION", help="As --wait, but give up after this long (exit 8)."
+        ),
+    ] = None,
+    *,
+    common: CommonOptions,
+) -> Any:
+    """Show all about one task."""
+    invocation = Invocation.of(context, common)
+    connection, screen = invocation.connection, invocation.screen
+    is_waited = wait or wait_timeout is not None
+    if is_waited:
+        timeout_s = None if wait_timeout is None else seconds(wait_timeout, "--wait-timeout")
+        task = wait_for_end(invocation, task_id, timeout_s)
+    else:
+        request = GetTaskRequest(namespace=invocation.namespace, task_id=task_id)
+        task = connection.call(connection.tasks.GetTask, request).task
+    if screen.as_json:
+        screen.document(task)
+    else:
+        show_task(screen, task)
+    return ExitCode.TASK_FAILED if is_waited and task.state != Task.STATE_COMPLETED else ExitCode.OK
+
+
+@app.command("list")
+@grouped
+def list_tasks(
+    context: typer.Context,
+    options: QueryOptions,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="At most this many; 0 means all.")] = 50,
+    oldest_first: Annotated[
+        bool, typer.Option("--oldest-first", help="The oldest first instead of the newest.")
+    ] = False,
+    *,
+    common: CommonOptions,
+) -> Any:
+    """List tasks, the newest first."""
+    invocation = Invocation.of(context, common)
+    screen = invocation.screen
+    order = "create_time" if oldest_first else "create_time desc"
+    tasks, is_more = _listed(invocation, options.filter, order, limit)
+    if screen.as_json:
+        screen.document({"tasks": [document(task) for task in tasks]})
+    elif tasks:
+        screen.table(LIST_HEADS, (task_row(task) for task in tasks))
+    else:
+        screen.say("no tasks match" if options.filter else "no tasks yet", style="dim")
+    if is_more:
+        screen.say(f"the first {limit:,} of more; --limit 0 lists all", style="dim")
+
+
+def _listed(invocation: Invocation, query: str, order: str, limit: int) -> tuple[list[Task], bool]:
+    """The first ``limit`` tasks (0: all), and whether there are more."""
+    connection = invocation.connection
+    tasks: list[Task] = []
+    request = ListTasksRequest(namespace=invocation.namespace, filter=query, order_by=order)
+    while True:
+        request.page_size = min(_PAGE_SIZE, limit - len(tasks)) if limit else _PAGE_SIZE
+        answer = connection.call(connection.tasks.ListTasks, request)
+        tasks.extend(answer.tasks)
+        if not answer.next_page_token or (limit and len(tasks) >= limit):
+            return tasks, bool(answer.next_page_token)
+        request.page_token = answer.next_page_token
+
+
+@app.command("cancel")
+@grouped
+def cancel_tasks(
+    context: typer.Context,
+    task_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The tasks to cancel.")],
+    message: Annotated[str, typer.Option("--message", "-m", help="Why; for the record and the agent.")] = "",
+    *,
+    common: CommonOptions,
+) -> Any:
+    """Cancel tasks; cancelling a CANCELLED task is fine. Ends with the code of the first that failed."""
+    invocation = Invocation.of(context, common)
+    connection, screen = invocation.connection, invocation.screen
+    cancelled: list[Task] = []
+    code = ExitCode.OK
+    for task_id in task_ids:
+        request = CancelTaskRequest(namespace=invocation.namespace, task_id=task_id, message=message)
+        try:
+            task = connection.call_again(connection.tasks.CancelTask, request).task
+        except Failure as failure:
+            if failure.code is ExitCode.UNAVAILABLE:
+                raise
+            failure.message = f"{task_id}: {failure.message}"
+            screen.fail(failure)
+            code = code or failure.code
+            continue
+        cancelled.append(task)
+        if not screen.as_json:
+            screen.line(task.task_id, stated(state_name(task.state)))
+    if screen.as_json:
+        screen.document({"tasks": [document(task) for task in cancelled]})
+    return code
+
+
+@app.command("explain")
+@grouped
+def explain_task(context: typer.Context, task_id: TaskIdArgument, common: CommonOptions) -> None:
+    """Say why a task waits, or why its agent was chosen."""
+    invocation = Invocation.of(context, common)
+    connection, screen = invocation.connection, invocation.screen
+    request = ExplainTaskRequest(namespace=invocation.namespace, task_id=task_id)
+    answer = connection.call(connection.tasks.ExplainTask, request)
+    if screen.as_json:
+        screen.document(answer)
+        return
+    show_explanation(screen, task_id, answer)
+    if answer.state in FINISHED:
+        screen.say(f"it has ended: upbeat tasks get {task_id}", style="dim")
+
+
+app.command("submit")(grouped(submit))
+app.command("watch")(grouped(watch))
