@@ -11,7 +11,7 @@ PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-che
 BUF := build/buf-$(BUF_VERSION)/node_modules/.bin/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench proto image pins clean python lint types layers contract
+.PHONY: help run test check format bench lowest proto image pins clean python lint types layers contract
 
 help: ## Print the targets
 	@echo "upbeat: targets of make"
@@ -53,6 +53,14 @@ format: .venv/dev.stamp ## Format the code and repair what ruff can
 
 bench: .venv/dev.stamp build/stubs.sha256 ## Measure throughput and latency (ARGS go to the benchmark)
 	.venv/bin/python -m tests.bench $(ARGS)
+
+lowest: ## Run the client's tests with the oldest grpcio and protobuf that the SDK allows
+	@$(MAKE) --no-print-directory python
+	rm -rf build/lowest && "$(PYTHON)" -m venv build/lowest
+	grep -vE '^(grpcio|protobuf|googleapis)' deploy/constraints.txt > build/lowest.txt
+	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check -c build/lowest.txt \
+		grpcio==1.78.0 protobuf==6.31.1 ".[test]"
+	build/lowest/bin/python -m pytest tests/client tests/protos $(ARGS)
 
 proto: ## Generate the stubs of the contract into client/upbeat/v1
 	@rm -f build/stubs.sha256
