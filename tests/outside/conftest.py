@@ -1,0 +1,65 @@
+"""Clients nobody here wrote: what they need is installed under ``build/``, or the tests skip with a word."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.server_process import ServerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+GRPC_JS = ("@grpc/grpc-js@1.14.7", "@grpc/proto-loader@0.8.1")
+BUF = ("@bufbuild/buf@1.75.0",)
+INSTALL_S = 300
+
+
+def installed(prefix: Path, packages: tuple[str, ...]) -> Path:
+    """Install npm packages below ``prefix`` once. Skips where node or the registry is missing."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("node and npm are missing (apt install nodejs npm)")
+    done = prefix / "installed"
+    if not done.exists():
+        prefix.mkdir(parents=True, exist_ok=True)
+        command = [
+            "npm",
+            "install",
+            "--no-save",
+            "--no-audit",
+            "--no-fund",
+            "--prefix",
+            str(prefix),
+            *packages,
+        ]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, check=False)
+        if result.returncode:
+            pytest.skip(f"npm could not install {' '.join(packages)}: {result.stderr[-300:]}")
+        (prefix / "package.json").touch()
+        done.touch()
+    return prefix
+
+
+@pytest.fixture(scope="session")
+def grpc_js() -> Path:
+    """Folder that holds @grpc/grpc-js."""
+    return installed(ROOT / "build/grpc-js", GRPC_JS)
+
+
+@pytest.fixture(scope="session")
+def buf() -> Path:
+    """The buf program."""
+    return installed(ROOT / "build/outside-buf", BUF) / "node_modules/.bin/buf"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A real server with a durable store."""
+    folder = tmp_path_factory.mktemp("outside")
+    with ServerProcess(f"sqlite:{folder}/upbeat.db", folder) as process:
+        yield process

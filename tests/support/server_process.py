@@ -1,0 +1,87 @@
+"""A real server in a process of its own, for tests and benchmarks that kill, restart or load it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Self
+
+import grpc
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+READY_S = 30.0
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class ServerProcess:
+    """``upbeat serve`` on a fixed port, so that it can come back under the same address."""
+
+    def __init__(self, store: str, folder: Path, *options: str, port: int = 0) -> None:
+        self.store = store
+        self.port = port or free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.log = folder / f"server-{self.port}.log"
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        if self._process is None:
+            message = "the server does not run"
+            raise RuntimeError(message)
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Start it and wait until it answers. Raises with the end of its log when it does not."""
+        command = [sys.executable, "-m", "upbeat_server", "serve", "--listen", self.address]
+        command += ["--http", "", "--store", self.store, *self._options]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        with grpc.insecure_channel(
+            self.address, options=[("grpc.initial_reconnect_backoff_ms", 50)]
+        ) as channel:
+            try:
+                grpc.channel_ready_future(channel).result(timeout=READY_S)
+            except grpc.FutureTimeoutError:
+                tail = self.log.read_text(errors="replace")[-2_000:]
+                message = f"the server did not answer within {READY_S:g} s: {tail}"
+                raise RuntimeError(message) from None
+        return self
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self.end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM, and wait until it is gone. Answers its exit code."""
+        return self.end(signal.SIGTERM)
+
+    def end(self, with_signal: signal.Signals) -> int:
+        """Send a signal and wait for the end. Answers the exit code; 0 if it was not running."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        if process.poll() is None:
+            os.kill(process.pid, with_signal)
+        return process.wait(timeout=60)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
