@@ -78,7 +78,7 @@ def open_reader(path: Path) -> apsw.Connection:
     """A reading connection beside the writing one."""
     connection = apsw.Connection(str(path), apsw.SQLITE_OPEN_READONLY)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    connection.execute("pragma mmap_size = 0; pragma cache_size = -16384; pragma temp_store = memory")
+    _set(connection, mmap_size=0, cache_size=-16_384, temp_store="memory")
     return connection
 
 
@@ -97,7 +97,7 @@ def migrate(connection: apsw.Connection, steps: Sequence[str]) -> None:
     for number, step in enumerate(steps[version:], version + 1):
         connection.execute("begin immediate")
         try:
-            connection.execute(step)
+            connection.execute(step).fetchall()
             connection.execute(f"pragma application_id = {APPLICATION_ID}")
             connection.execute(f"pragma user_version = {number}")
             connection.execute("commit")
@@ -129,11 +129,14 @@ def _set_up(connection: apsw.Connection, path: Path) -> None:
         raise StoreUnavailable(
             f"the file system cannot hold a write-ahead log (journal mode {mode}): use another"
         )
-    connection.execute(
-        "pragma synchronous = full; pragma fullfsync = on; pragma checkpoint_fullfsync = on;"
-        "pragma mmap_size = 0; pragma cache_size = -65536; pragma temp_store = memory;"
-        "pragma wal_autocheckpoint = 0"
-    )
+    _set(connection, synchronous="full", fullfsync="on", checkpoint_fullfsync="on", wal_autocheckpoint=0)
+    _set(connection, mmap_size=0, cache_size=-65_536, temp_store="memory")
+
+
+def _set(connection: apsw.Connection, **settings: int | str) -> None:
+    """One statement each: of several at once, those behind one that answers a row would not run."""
+    for name, value in settings.items():
+        connection.pragma(name, value)
 
 
 def _make_durable(connection: apsw.Connection, path: Path) -> None:

@@ -32,15 +32,18 @@ begin
     on conflict (namespace_id, task_id) do update
     set state = excluded.state, end_ms = excluded.end_ms, record = excluded.record;
 
-    insert into spec
-    select value ->> 0, value ->> 1, substr(new.bytes, value ->> 2, value ->> 3)
-    from json_each(new.specs)
-    where true
-    on conflict do nothing;
-
+    -- Only with the first row of a task: before its spec is there.
     insert into label
     select value ->> 0, value ->> 1, value ->> 2, value ->> 3
     from json_each(new.labels)
+    where not exists (
+        select 1 from spec where spec.namespace_id = value ->> 0 and spec.task_id = value ->> 3
+    )
+    on conflict do nothing;
+
+    insert into spec
+    select value ->> 0, value ->> 1, substr(new.bytes, value ->> 2, value ->> 3)
+    from json_each(new.specs)
     where true
     on conflict do nothing;
 end;
