@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
-from upbeat.v1.error_reason_pb2 import ErrorReason
-
 from tests.protos.contract import SOURCES, enums, messages, own_files, present_image
+from upbeat.v1.error_reason_pb2 import ErrorReason
 
 if TYPE_CHECKING:
     from pathlib import Path
