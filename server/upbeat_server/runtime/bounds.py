@@ -41,9 +41,20 @@ class WatchBounds(msgspec.Struct, frozen=True):
     progress_events_max: int = 1_024  # Of those, progress; the oldest is dropped.
 
 
+class PayloadBounds(msgspec.Struct, frozen=True):
+    """Sizes of what a task carries; kept so that a frame stays under gRPC's 4 MiB."""
+
+    input_bytes_max: int = MIB  # TASK_TOO_LARGE
+    output_bytes_max: int = MIB  # OUTPUT_TOO_LARGE
+    chunk_bytes_max: int = 64 << 10
+    page_bytes_max: int = 3 * MIB  # A page, or a frame of a watch.
+    frame_bytes_max: int = 4 * MIB  # What an agent may send at once.
+
+
 class RuntimeBounds(msgspec.Struct, frozen=True):
     """Everything the runtime is allowed."""
 
     loop: LoopBounds = LoopBounds()
     streams: StreamBounds = StreamBounds()
     watches: WatchBounds = WatchBounds()
+    payloads: PayloadBounds = PayloadBounds()

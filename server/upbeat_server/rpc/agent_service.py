@@ -1,0 +1,140 @@
+"""AgentService: where agents live, and how people look after them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from upbeat.v1 import agent_service_pb2 as pb
+from upbeat_server.engine import reasons
+from upbeat_server.engine.model import AgentState
+from upbeat_server.rpc.agent_stream import AgentStream
+from upbeat_server.rpc.convert import fill_agent
+from upbeat_server.rpc.faults import is_agent, is_type
+from upbeat_server.rpc.identity import Role
+from upbeat_server.rpc.page_token import PageTokens, read_page_size
+from upbeat_server.runtime.refused import Refused, invalid, refused
+
+if TYPE_CHECKING:
+    from upbeat_server.rpc.method import Call, Stream
+    from upbeat_server.runtime.orchestrator import Orchestrator
+
+PAGE_DEFAULT = 100
+PAGE_MAX = 1_000
+WATCH_FRAME_MAX = 256
+
+
+class AgentService:
+    """Serves ``upbeat.v1.AgentService``."""
+
+    descriptor = pb.DESCRIPTOR.services_by_name["AgentService"]
+    roles: ClassVar[dict[str, Role | None]] = {
+        "connect": Role.AGENT,
+        "list_agents": Role.VIEWER,
+        "get_agent": Role.VIEWER,
+        "drain_agent": Role.ADMIN,
+        "watch_agents": Role.VIEWER,
+        "pause_type": Role.ADMIN,
+        "resume_type": Role.ADMIN,
+    }
+
+    def __init__(self, orchestrator: Orchestrator, server_version: str = "") -> None:
+        self._orchestrator = orchestrator
+        self._server_version = server_version
+        self._tokens = PageTokens(orchestrator.secret)
+
+    async def connect(self, stream: Stream) -> None:
+        """The life of an agent."""
+        await AgentStream(self._orchestrator, stream, self._server_version).run()
+
+    async def list_agents(self, request: pb.ListAgentsRequest, call: Call) -> pb.ListAgentsResponse:
+        """A page of agents, ordered by id."""
+        namespace = call.namespace(request.namespace)
+        size = read_page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        states = sorted(set(request.states))
+        for state in states:
+            if not AgentState.CONNECTED <= state <= AgentState.DISCONNECTED:
+                raise invalid("states", f"{state} is no Agent.State")
+        if request.capability and not is_type(request.capability):
+            raise invalid("capability", "must be 1 to 128 characters of [A-Za-z0-9_.:/-]")
+        listing = ("agents", namespace, ",".join(map(str, states)), request.capability)
+        after = self._tokens.read(listing, request.page_token)
+        found = [
+            agent
+            for agent in self._orchestrator.agents(namespace)
+            if agent.agent_id > after
+            and (not states or agent.state in states)
+            and (not request.capability or request.capability in agent.capabilities)
+        ]
+        response = pb.ListAgentsResponse()
+        size_bytes = 0
+        for agent in found[:size]:
+            added = response.agents.add()
+            fill_agent(added, agent)
+            size_bytes += added.ByteSize()
+            if size_bytes > self._orchestrator.bounds.payloads.page_bytes_max:
+                del response.agents[-1]
+                break
+        if len(response.agents) < len(found):
+            response.next_page_token = self._tokens.make(listing, response.agents[-1].agent_id)
+        return response
+
+    async def get_agent(self, request: pb.GetAgentRequest, call: Call) -> pb.GetAgentResponse:
+        """One agent."""
+        namespace = call.namespace(request.namespace)
+        response = pb.GetAgentResponse()
+        agent = self._orchestrator.agent(namespace, _agent_id(request.agent_id))
+        fill_agent(response.agent, agent)
+        return response
+
+    async def drain_agent(self, request: pb.DrainAgentRequest, call: Call) -> pb.DrainAgentResponse:
+        """Give an agent nothing new."""
+        namespace = call.namespace(request.namespace)
+        response = pb.DrainAgentResponse()
+        agent = await self._orchestrator.drain_agent(namespace, _agent_id(request.agent_id))
+        fill_agent(response.agent, agent)
+        return response
+
+    async def watch_agents(self, request: pb.WatchAgentsRequest, stream: Stream) -> None:
+        """All agents, then each that changes."""
+        agents, watch = await self._orchestrator.watch_agents(stream.namespace(request.namespace))
+        try:
+            first = 0
+            while True:
+                response = pb.WatchAgentsResponse()
+                for agent in agents[first : first + WATCH_FRAME_MAX]:
+                    fill_agent(response.agents.add(), agent)
+                first += WATCH_FRAME_MAX
+                response.snapshot_done = first >= len(agents)
+                await stream.write(response)
+                if response.snapshot_done:
+                    break
+            while True:
+                response = pb.WatchAgentsResponse()
+                for agent in await watch.take(WATCH_FRAME_MAX):
+                    fill_agent(response.agents.add(), agent)
+                await stream.write(response)
+        except Refused as error:
+            self._orchestrator.observer.stream_ended("watch", error.refusal.reason)
+            raise
+        finally:
+            watch.close()
+
+    async def pause_type(self, request: pb.PauseTypeRequest, call: Call) -> pb.PauseTypeResponse:
+        """Not built yet."""
+        call.namespace(request.namespace)
+        raise _not_built("PauseType")
+
+    async def resume_type(self, request: pb.ResumeTypeRequest, call: Call) -> pb.ResumeTypeResponse:
+        """Not built yet."""
+        call.namespace(request.namespace)
+        raise _not_built("ResumeType")
+
+
+def _agent_id(text: str) -> str:
+    if not is_agent(text):
+        raise invalid("agent_id", "must be 1 to 128 characters of [A-Za-z0-9_.:/@-] without '..'")
+    return text
+
+
+def _not_built(name: str) -> Refused:
+    return refused(reasons.NOT_BUILT, f"{name} is in the contract, but this server cannot do it yet")

@@ -1,0 +1,48 @@
+"""Ids as text: fixed-length lower-case hex, so that they sort as they count."""
+
+from __future__ import annotations
+
+from upbeat_server.engine.model import SessionId, TaskId
+from upbeat_server.runtime.refused import invalid
+
+TASK_DIGITS = 16
+LEASE_DIGITS = 20
+
+
+def task_text(task_id: int) -> str:
+    """A task id, or a session id."""
+    return f"{task_id:016x}"
+
+
+def lease_text(lease_id: int) -> str:
+    """A lease id."""
+    return f"{lease_id:020x}"
+
+
+def read_task_id(text: str, field: str = "task_id") -> TaskId:
+    """The id that a text is. Raises Refused (INVALID_FIELD)."""
+    number = _number(text, TASK_DIGITS)
+    if not number:
+        raise invalid(field, f"must be the {TASK_DIGITS} hexadecimal digits that the server gave")
+    return TaskId(number)
+
+
+def read_session_id(text: str, field: str) -> SessionId:
+    """The session that a text names; 0 for "". Raises Refused (INVALID_FIELD)."""
+    return SessionId(read_task_id(text, field)) if text else SessionId(0)
+
+
+def lease_number(text: str) -> int:
+    """The lease that a text names; 0 if it is none of ours."""
+    return _number(text, LEASE_DIGITS)
+
+
+def _number(text: str, digits: int) -> int:
+    if len(text) != digits:
+        return 0
+    try:
+        number = int(text, 16)
+    except ValueError:
+        return 0
+    # int() reads signs, underscores and capitals, too.
+    return number if f"{number:0{digits}x}" == text else 0

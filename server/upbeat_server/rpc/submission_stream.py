@@ -1,0 +1,156 @@
+"""One StreamTasks call: a reader, one writer, and a handler that waits for the end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from upbeat.v1 import task_service_pb2 as pb
+from upbeat_server.engine import reasons
+from upbeat_server.engine.events import Submission
+from upbeat_server.engine.model import Refusal, TaskState
+from upbeat_server.rpc.convert import fill_error, fill_payload
+from upbeat_server.rpc.faults import is_ascii
+from upbeat_server.rpc.ids import task_text
+from upbeat_server.rpc.method import PeerGone
+from upbeat_server.rpc.refusals import refusal_message
+from upbeat_server.rpc.validate import REQUEST_ID_CHARS_MAX
+from upbeat_server.runtime.refused import Refused, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from upbeat_server.rpc.method import Stream
+    from upbeat_server.rpc.validate import SubmissionReader
+    from upbeat_server.runtime.orchestrator import Orchestrator
+    from upbeat_server.runtime.submissions import SubmissionParcel, SubmissionStream
+
+REQUESTS_MAX = 1_000
+ATTACH_MAX = 10_000
+
+
+class SubmissionCall:
+    """One StreamTasks call."""
+
+    def __init__(self, orchestrator: Orchestrator, reader: SubmissionReader, stream: Stream) -> None:
+        self._orchestrator = orchestrator
+        self._reader = reader
+        self._stream = stream
+        self._closed: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+        self._submissions: SubmissionStream | None = None
+        self._namespace = ""
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Live until the stream ends. Raises Refused with the reason, if there is one."""
+        self._start(self._read())
+        try:
+            refusal = await self._closed
+        finally:
+            if self._submissions is not None:
+                self._orchestrator.close_submission_stream(self._submissions)
+            for task in self._tasks:
+                task.cancel()
+        if refusal is not None:
+            self._orchestrator.observer.stream_ended("submissions", refusal.reason)
+            raise Refused(refusal)
+
+    def _start(self, coroutine: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        task.add_done_callback(self._task_ended)
+        self._tasks.append(task)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is None or self._closed.done():
+            return
+        if isinstance(error, Refused):
+            self._close(error.refusal)
+        elif isinstance(error, PeerGone):
+            self._close(None)
+        else:
+            self._closed.set_exception(error)
+
+    def _close(self, refusal: Refusal | None) -> None:
+        if not self._closed.done():
+            self._closed.set_result(refusal)
+
+    async def _read(self) -> None:
+        frame: pb.StreamTasksRequest | None = await self._stream.read()
+        if frame is None:
+            self._close(None)
+            return
+        self._namespace = self._stream.namespace(frame.namespace)
+        submissions = await self._orchestrator.open_submission_stream(self._namespace)
+        self._submissions = submissions
+        self._start(self._write(submissions))
+        while frame is not None:
+            await self._take(frame, submissions)
+            frame = await self._stream.read()
+        submissions.peer_ended()
+
+    async def _take(self, frame: pb.StreamTasksRequest, submissions: SubmissionStream) -> None:
+        if frame.namespace and frame.namespace != self._namespace:
+            raise namespace_mismatch("namespace", self._namespace)
+        if len(frame.requests) > REQUESTS_MAX:
+            raise invalid("requests", f"has {len(frame.requests):,} entries; the limit is {REQUESTS_MAX:,}")
+        if len(frame.attach) > ATTACH_MAX:
+            raise invalid("attach", f"has {len(frame.attach):,} entries; the limit is {ATTACH_MAX:,}")
+        if frame.finished_acks:
+            submissions.acknowledge(list(frame.finished_acks))
+        taken: list[Submission] = []
+        size = 0
+        for request in frame.requests:
+            answer = self._submission(request)
+            if isinstance(answer, Submission):
+                taken.append(answer)
+                size += len(answer.spec_bytes)
+            else:
+                submissions.refuse(request.request_id[:REQUEST_ID_CHARS_MAX], answer)
+        if taken:
+            await submissions.submit(taken, size, self._orchestrator.work_refusal)
+        if frame.attach:
+            # A request_id that is no such thing was never used: it is answered as unknown.
+            submissions.attach([text for text in frame.attach if is_ascii(text, REQUEST_ID_CHARS_MAX)])
+
+    def _submission(self, request: pb.SubmitTaskRequest) -> Submission | Refusal:
+        if request.namespace and request.namespace != self._namespace:
+            return namespace_mismatch("namespace", self._namespace).refusal
+        return self._reader.read(request, needs_request_id=True)
+
+    async def _write(self, submissions: SubmissionStream) -> None:
+        while (parcel := await submissions.take()) is not None:
+            await self._stream.write(write_parcel(parcel))
+        self._close(None)
+
+
+def write_parcel(parcel: SubmissionParcel) -> pb.StreamTasksResponse:
+    """One frame to a submitter."""
+    message = pb.StreamTasksResponse(window=parcel.window)
+    add = message.accepted.add
+    for request_id, task_id in parcel.accepted:
+        add(request_id=request_id, task_id=task_text(task_id))
+    for request_id, refusal in parcel.refused:
+        message.refused.add(request_id=request_id, error=refusal_message(refusal))
+    add_finished = message.finished.add
+    for finished in parcel.finished:
+        record = finished.record
+        added = add_finished(
+            request_id=finished.request_id,
+            task_id=task_text(record.task_id),
+            state=record.state,
+            attempt_count=record.attempt,
+        )
+        if record.state == TaskState.COMPLETED:
+            if record.output is not None:
+                fill_payload(added.output, record.output)
+        elif record.error is not None:
+            fill_error(added.error, record.error)
+    return message
+
+
+def namespace_mismatch(field: str, namespace: str) -> Refused:
+    """An inner namespace differs from the outer one."""
+    return invalid(
+        field, f"must be empty or {namespace!r}, which the whole call is for", reasons.NAMESPACE_MISMATCH
+    )

@@ -1,0 +1,343 @@
+"""The one loop around the engines: drain, step, persist, perform.
+
+Persist first, then perform: nothing that a turn caused leaves the process before
+the commit that contains it, and no step runs while a commit is in flight, so what
+is performed is what is durable. A turn steps for about two milliseconds, of all
+namespaces in turn, so that nobody waits behind a flood; whatever arrives during a
+commit makes the next batch.
+
+When a commit surely did not happen the batch is kept and tried again until it
+does; nothing is sent meanwhile. When nobody knows whether it happened, or an
+engine broke, the namespace is dropped and read again from the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from upbeat_server.engine.commands import Persist
+from upbeat_server.engine.events import TasksPurged, TasksSubmitted, TurnEnded
+from upbeat_server.engine.step import step
+from upbeat_server.runtime.effects import Scene
+from upbeat_server.runtime.watchers import change_of
+from upbeat_server.store import codec
+from upbeat_server.store.store import (
+    NamespaceBatch,
+    OutcomeUnknown,
+    StaleEpoch,
+    StoreError,
+    StoreUnavailable,
+    TaskRow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upbeat_server.clock import Clock
+    from upbeat_server.engine.commands import Command, PurgeFinished
+    from upbeat_server.engine.events import Event
+    from upbeat_server.engine.task import Task
+    from upbeat_server.runtime.bounds import LoopBounds
+    from upbeat_server.runtime.errands import Errands
+    from upbeat_server.runtime.inbox import Done, Inbox
+    from upbeat_server.runtime.lookups import Lookups
+    from upbeat_server.runtime.namespace import Namespace
+    from upbeat_server.runtime.observer import Observer
+    from upbeat_server.store.store import Store
+
+log = structlog.get_logger("upbeat.runtime")
+STALL_S = 1.0
+"""After a commit this long, timers wait until everything that arrived meanwhile was stepped."""
+PURGE_SLICE = 1_000
+
+
+class Loop:
+    """Runs turns until it is stopped. Only it steps engines."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        inbox: Inbox,
+        lookups: Lookups,
+        errands: Errands,
+        observer: Observer,
+        bounds: LoopBounds,
+    ) -> None:
+        self.namespaces: dict[str, Namespace] = {}
+        self.store_is_healthy = True
+        # Told of a namespace that must be read again, and whether the store must be reopened.
+        self.on_lost: Callable[[list[Namespace], bool], None] = lambda _namespaces, _reopen: None
+        self._store = store
+        self._clock = clock
+        self._inbox = inbox
+        self._lookups = lookups
+        self._errands = errands
+        self._observer = observer
+        self._bounds = bounds
+        self._time = asyncio.get_running_loop().time
+        self._stopping = asyncio.Event()
+        self._broken: list[Namespace] = []
+        self._after: list[tuple[Namespace, Done]] = []
+        self._has_stalled = False
+
+    async def run(self) -> None:
+        """Make turns as long as there is something to do; ends after ``stop``."""
+        while not self._stopping.is_set():
+            if not self._inbox.items:
+                await self._wait()
+            await self._turn()
+            # Readers and writers of streams run between turns.
+            await asyncio.sleep(0)
+
+    def stop(self) -> None:
+        """End after the turn that is being made."""
+        self._stopping.set()
+        self._inbox.arrived.set()
+
+    def wake(self) -> None:
+        """Make a turn now: the clock may have moved."""
+        self._inbox.arrived.set()
+
+    async def _wait(self) -> None:
+        """Wait for an event, or until an engine wants to be woken."""
+        arrived = self._inbox.arrived
+        now_ms = self._clock.now_ms()
+        wakes_ms = [namespace.engine.next_wake_ms for namespace in self.namespaces.values()]
+        timer: asyncio.TimerHandle | None = None
+        if wakes_ms:
+            delay_ms = min(max(min(wakes_ms) - now_ms, 0), 3_600_000)
+            timer = asyncio.get_running_loop().call_later(delay_ms / 1_000, arrived.set)
+        try:
+            await arrived.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def _turn(self) -> None:
+        started = self._time()
+        self._inbox.arrived.clear()
+        events, touched = self._drain(started)
+        for namespace in self.namespaces.values():
+            if namespace in touched or namespace.engine.next_wake_ms <= namespace.now_ms():
+                touched[namespace] = None
+                self._step(namespace, TurnEnded(self._clock.entropy()))
+                events += 1
+        if self._broken:
+            self._lose_broken(touched)
+        if not touched:
+            return
+        orders: dict[Namespace, list[Command]] = {}
+        batches: list[NamespaceBatch] = []
+        for namespace in touched:
+            orders[namespace] = self._collect(namespace)
+            if namespace.dirty:
+                batches.append(self._batch(namespace))
+        self._observer.turned(self._time() - started, events)
+        if batches and not await self._commit(batches):
+            self._after.clear()
+            return
+        for namespace, performed in orders.items():
+            if namespace.is_live:
+                self._perform(namespace, performed, started)
+        self._finish()
+
+    def _drain(self, started: float) -> tuple[int, dict[Namespace, None]]:
+        """Step through what has arrived, namespaces in turn, for as long as a turn may take."""
+        touched: dict[Namespace, None] = {}
+        events = 0
+        ends = started + (STALL_S if self._has_stalled else self._bounds.turn_budget_ms / 1_000)
+        self._has_stalled = False
+        while (taken := self._inbox.take()) is not None:
+            namespace, letter = taken
+            if not namespace.is_live:
+                continue
+            self._step(namespace, letter.event)
+            touched[namespace] = None
+            events += 1
+            if letter.done is not None:
+                self._after.append((namespace, letter.done))
+            if self._time() >= ends:
+                break
+        return events, touched
+
+    def _step(self, namespace: Namespace, event: Event) -> None:
+        if namespace in self._broken:
+            return
+        try:
+            namespace.commands += step(namespace.engine, event, namespace.now_ms())
+        except Exception:
+            # A defect: what is in memory can no longer be trusted, what is in the store can.
+            log.exception("engine_broke", namespace=namespace.name, event_type=type(event).__name__)
+            self._broken.append(namespace)
+
+    def _lose_broken(self, touched: dict[Namespace, None]) -> None:
+        broken, self._broken = self._broken, []
+        for namespace in broken:
+            touched.pop(namespace, None)
+        self._after = [(namespace, done) for namespace, done in self._after if namespace not in broken]
+        self._lose(broken, reopen=False)
+
+    def _collect(self, namespace: Namespace) -> list[Command]:
+        """Split the turn's orders: what to make durable, and what to perform afterwards."""
+        orders: list[Command] = []
+        dirty = namespace.dirty
+        for order in namespace.commands:
+            if type(order) is Persist:
+                dirty[order.task.task_id] = order.task
+            else:
+                orders.append(order)
+        namespace.commands = []
+        return orders
+
+    def _batch(self, namespace: Namespace) -> NamespaceBatch:
+        """Encode each changed task once."""
+        encoded = namespace.encoded
+        rows: list[TaskRow] = []
+        tasks = sorted(namespace.dirty.values(), key=_revision)
+        for task in tasks:
+            record, spec = task.record, task.spec
+            encoded[task.task_id] = row = codec.encode_record(record)
+            rows.append(
+                TaskRow(
+                    record.task_id,
+                    record.state,
+                    spec.type,
+                    spec.priority,
+                    record.create_ms,
+                    record.end_ms,
+                    record.parent_id,
+                    row,
+                    task.spec_bytes,
+                    record.request_id,
+                    spec.labels,
+                )
+            )
+        engine = namespace.engine
+        return NamespaceBatch(namespace.name, engine.epoch, namespace.now_ms(), engine.revision, rows)
+
+    async def _commit(self, batches: list[NamespaceBatch]) -> bool:
+        """Make the batches durable; False when their namespaces were dropped instead."""
+        delay_ms = self._bounds.retry_first_ms
+        started = self._time()
+        while True:
+            try:
+                attempt_started = self._time()
+                await self._store.commit(batches)
+            except StoreUnavailable as error:
+                self._observer.commit_failed("unavailable")
+                self._mark_unhealthy(str(error))
+                if await self._stops_within(delay_ms):
+                    return False
+                delay_ms = min(delay_ms * 2, self._bounds.retry_last_ms)
+            except (OutcomeUnknown, StaleEpoch) as error:
+                is_unknown = isinstance(error, OutcomeUnknown)
+                self._observer.commit_failed("unknown" if is_unknown else "stale_epoch")
+                log.exception("commit_lost", error=str(error), outcome_unknown=is_unknown)
+                self._lose([self.namespaces[batch.namespace] for batch in batches], reopen=is_unknown)
+                return False
+            else:
+                ended = self._time()
+                self._observer.committed(
+                    ended - attempt_started, sum(len(batch.rows) for batch in batches)
+                )
+                self._has_stalled = ended - started > STALL_S
+                self.mark_healthy()
+                return True
+
+    def _perform(self, namespace: Namespace, orders: list[Command], started: float) -> None:
+        scene = Scene(namespace, self._lookups, self._observer, self._purge, started)
+        try:
+            scene.perform(orders)
+            if namespace.dirty:
+                self._publish(namespace)
+        except Exception:
+            # A defect: somebody may wait for an answer that was lost. Start over from the store.
+            log.exception("effect_broke", namespace=namespace.name)
+            self._lose([namespace], reopen=False)
+        namespace.dirty = {}
+        namespace.encoded = {}
+
+    def _publish(self, namespace: Namespace) -> None:
+        """Tell the watches what the commit changed."""
+        encoded = namespace.encoded
+        changes = []
+        for task_id, row in encoded.items():  # By revision, as the batch was.
+            task = namespace.dirty[task_id]
+            changes.append(change_of(task.record, task.spec, row, task.stored_state))
+            task.stored_state = task.record.state
+            task.spec_bytes = None
+        namespace.revision = namespace.engine.revision
+        namespace.task_watches.publish(changes, namespace.revision)
+
+    def _finish(self) -> None:
+        after, self._after = self._after, []
+        for namespace, done in after:
+            if namespace.is_live:
+                done()
+
+    def _lose(self, namespaces: list[Namespace], *, reopen: bool) -> None:
+        for namespace in namespaces:
+            self.namespaces.pop(namespace.name, None)
+            self._inbox.discard(namespace)
+        self.on_lost(namespaces, reopen)
+
+    def _mark_unhealthy(self, error: str) -> None:
+        if self.store_is_healthy:
+            log.error("store_unavailable", error=error)
+            self.store_is_healthy = False
+            self._observer.store_health(False)
+        # Whoever waits gets an indefinite answer and may repeat it; nothing new reaches the engines.
+        for namespace in self.namespaces.values():
+            namespace.refuse_waiting(
+                self._inbox.withdraw(namespace, lambda event: isinstance(event, TasksSubmitted))
+            )
+
+    def mark_healthy(self) -> None:
+        """Commits succeed."""
+        if not self.store_is_healthy:
+            log.info("store_available")
+            self.store_is_healthy = True
+            self._observer.store_health(True)
+
+    def mark_lost(self) -> None:
+        """The store has to be opened again."""
+        if self.store_is_healthy:
+            self.store_is_healthy = False
+            self._observer.store_health(False)
+
+    async def _stops_within(self, delay_ms: int) -> bool:
+        try:
+            async with asyncio.timeout(delay_ms / 1_000):
+                await self._stopping.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _purge(self, namespace: Namespace, order: PurgeFinished) -> None:
+        if not namespace.is_purging:
+            namespace.is_purging = True
+            self._errands.start(self._purge_slices(namespace, order), "purge")
+
+    async def _purge_slices(self, namespace: Namespace, order: PurgeFinished) -> None:
+        """Forget finished tasks, a slice at a time, and free their request ids."""
+        try:
+            while namespace.is_live:
+                purged = await self._store.purge(namespace.name, order.before_ms, order.keep, PURGE_SLICE)
+                if purged.request_ids:
+                    await self._inbox.room()
+                    self._inbox.push(namespace, TasksPurged(purged.request_ids))
+                if len(purged.task_ids) < PURGE_SLICE:
+                    return
+        except StoreError as error:
+            log.warning("purge_failed", namespace=namespace.name, error=str(error))
+        finally:
+            namespace.is_purging = False
+
+
+def _revision(task: Task) -> int:
+    return task.record.revision
+

@@ -1,0 +1,164 @@
+"""The outbox of an agent's stream: what waits while a write is in flight.
+
+One writer takes from it; whatever has gathered goes out as one parcel, bounded in
+items and bytes. Control (welcome, acks, cancels, drain, errors) goes before
+assignments. A cancel never overtakes its own assignment: fields of a frame are
+handled in order, so it goes out in the same frame or later. An outbox that is full
+ends its stream and delays nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from upbeat_server.engine.commands import Welcome
+    from upbeat_server.engine.events import AttemptProgressed
+    from upbeat_server.engine.model import Error, Refusal, TaskSpec
+    from upbeat_server.runtime.bounds import StreamBounds
+
+
+class Assignment(msgspec.Struct):
+    """One attempt to hand out. All of it is immutable."""
+
+    task_id: int
+    lease_id: int
+    attempt: int
+    spec: TaskSpec
+    time_remaining_ms: int
+    last_progress: AttemptProgressed | None
+    turn_started: float  # Loop time of the turn that made it.
+
+
+class ResultAnswer(msgspec.Struct):
+    """The answer to one result; ``lease`` is text when it was no lease id."""
+
+    lease: int | str
+    outcome: int
+    error: Error | None
+
+
+class Parcel(msgspec.Struct):
+    """One frame to an agent."""
+
+    welcome: Welcome | None = None
+    assignments: list[Assignment] = []
+    cancels: list[tuple[int, str]] = []  # Lease and reason.
+    answers: list[ResultAnswer] = []
+    drain: str = ""
+    error: Refusal | None = None
+
+
+class AgentOutbox:
+    """What waits for the writer of one agent's stream."""
+
+    def __init__(self, bounds: StreamBounds) -> None:
+        self._bounds = bounds
+        self._welcome: Welcome | None = None
+        self._assignments: dict[int, Assignment] = {}
+        self._cancels: dict[int, str] = {}
+        self._answers: deque[ResultAnswer] = deque()
+        self._errors: deque[Refusal] = deque()
+        self._drain = ""
+        self._size = 0
+        self._signal = asyncio.Event()
+        self._is_finishing = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether its reader is too slow to be kept."""
+        bounds = self._bounds
+        items = len(self._assignments) + len(self._cancels) + len(self._answers) + len(self._errors)
+        return items > bounds.agent_items_max or self._size > bounds.agent_bytes_max
+
+    def welcome(self, welcome: Welcome) -> None:
+        """Answer hello."""
+        self._welcome = welcome
+        self._signal.set()
+
+    def assign(self, assignment: Assignment) -> None:
+        """Hand out an attempt."""
+        self._assignments[assignment.lease_id] = assignment
+        self._size += _size_of(assignment)
+        self._signal.set()
+
+    def cancel(self, lease_id: int, reason: str) -> None:
+        """Say that an attempt is no longer wanted."""
+        self._cancels[lease_id] = reason
+        self._signal.set()
+
+    def answer(self, lease: int | str, outcome: int, error: Error | None = None) -> None:
+        """Answer a result."""
+        self._answers.append(ResultAnswer(lease, outcome, error))
+        self._signal.set()
+
+    def drain(self, reason: str) -> None:
+        """Say that nothing new will come."""
+        self._drain = reason
+        self._signal.set()
+
+    def error(self, refusal: Refusal) -> None:
+        """Say what was wrong with a frame."""
+        self._errors.append(refusal)
+        self._signal.set()
+
+    def finish(self) -> None:
+        """Nothing comes any more: what waits is sent, then ``take`` answers None."""
+        self._is_finishing = True
+        self._signal.set()
+
+    async def take(self) -> Parcel | None:
+        """The next frame, never empty; None after the last."""
+        while not self._has_any():
+            if self._is_finishing:
+                return None
+            self._signal.clear()
+            await self._signal.wait()
+        return self._pack()
+
+    def _has_any(self) -> bool:
+        return bool(
+            self._assignments
+            or self._answers
+            or self._cancels
+            or self._welcome
+            or self._errors
+            or self._drain
+        )
+
+    def _pack(self) -> Parcel:
+        parcel = Parcel(self._welcome, drain=self._drain)
+        self._welcome, self._drain = None, ""
+        room = self._bounds.frame_items_max
+        if self._errors:
+            parcel.error = self._errors.popleft()
+        answers = self._answers
+        while answers and len(parcel.answers) < room:
+            parcel.answers.append(answers.popleft())
+        self._pack_assignments(parcel, room - len(parcel.answers))
+        if self._cancels:
+            waiting = self._assignments
+            ready = [lease_id for lease_id in self._cancels if lease_id not in waiting]
+            for lease_id in ready[:room]:
+                parcel.cancels.append((lease_id, self._cancels.pop(lease_id)))
+        return parcel
+
+    def _pack_assignments(self, parcel: Parcel, items_max: int) -> None:
+        assignments = self._assignments
+        size = 0
+        while assignments and len(parcel.assignments) < max(items_max, 1):
+            lease_id = next(iter(assignments))
+            size_next = _size_of(assignments[lease_id])
+            if parcel.assignments and size + size_next > self._bounds.frame_bytes_max:
+                return
+            size += size_next
+            self._size -= size_next
+            parcel.assignments.append(assignments.pop(lease_id))
+
+
+def _size_of(assignment: Assignment) -> int:
+    return len(assignment.spec.input.data) + 256

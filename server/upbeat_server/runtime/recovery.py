@@ -1,0 +1,87 @@
+"""Opens a namespace: takes it over in the store and gives its tasks to a new engine.
+
+A task whose selector no longer compiles is kept and matches no agent: it is for a
+person to look at, not to lose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+
+from upbeat_server.engine.engine import Engine
+from upbeat_server.runtime.namespace import Namespace
+from upbeat_server.runtime.refused import Refused
+from upbeat_server.runtime.selector import compile_selector
+from upbeat_server.store import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from upbeat_server.clock import Clock
+    from upbeat_server.engine.limits import Limits
+    from upbeat_server.engine.model import Labels, Predicate, TaskRecord, TaskSpec
+    from upbeat_server.runtime.bounds import RuntimeBounds
+    from upbeat_server.store.store import Store, StoredTask
+
+log = structlog.get_logger("upbeat.runtime")
+SLICE = 500
+COLLECT_EVERY = 50_000
+"""Allocations before the youngest generation is collected; a full collection is rare."""
+
+
+async def open_namespace(
+    store: Store, clock: Clock, limits: Limits, bounds: RuntimeBounds, name: str
+) -> Namespace:
+    """Adopt the namespace and restore its engine. Raises StoreError."""
+    adoption = await store.adopt(name)
+    clock.advance_to(adoption.clock_ms)
+    engine = Engine(
+        name, limits, epoch=adoption.epoch, clock_ms=clock.now_ms(), revision=adoption.revision
+    )
+    tasks: list[tuple[TaskRecord, TaskSpec, Predicate | None, int]] = []
+    for number, stored in enumerate(adoption.unfinished, 1):
+        tasks.append(_restored(stored))
+        if number % SLICE == 0:
+            await asyncio.sleep(0)  # Other namespaces may be at work.
+    engine.restore(tasks, adoption.finished_requests)
+    for task in engine.tasks.values():
+        task.stored_state = task.record.state
+    if tasks:
+        log.info("namespace_adopted", namespace=name, epoch=adoption.epoch, unfinished=len(tasks))
+    return Namespace(engine, clock, bounds)
+
+
+@contextmanager
+def quiet_collector() -> Iterator[None]:
+    """No garbage collection while a store is loaded; what was loaded is never looked at again.
+
+    A full collection with a million queued tasks would stop the server for half a second.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.set_threshold(COLLECT_EVERY, 20, 100)
+        gc.enable()
+
+
+def _restored(stored: StoredTask) -> tuple[TaskRecord, TaskSpec, Predicate | None, int]:
+    spec = codec.decode_spec(stored.spec)
+    predicate: Predicate | None = None
+    if spec.selector:
+        try:
+            predicate = compile_selector(spec.selector)
+        except Refused as error:
+            log.exception("selector_lost", task_id=f"{stored.task_id:016x}", reason=error.refusal.message)
+            predicate = _never
+    return codec.decode_record(stored.record), spec, predicate, len(stored.spec)
+
+
+def _never(_labels: Labels) -> bool:
+    return False
