@@ -1,0 +1,123 @@
+"""What the runtime tells of itself, kept as figures for stats and metrics.
+
+The one implementation of ``runtime/observer.py`` that a server uses. It is
+called on the hot path: everything here is an addition. Counts of tasks, agents
+and attempts are not kept here: the engine has them (``engine/census.py``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from upbeat_server.clock import stopwatch_s
+from upbeat_server.engine.model import TaskState
+from upbeat_server.telemetry.windows import Distribution, Rate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upbeat_server.engine.model import TaskRecord, TaskSpec
+
+
+class NamespaceFigures:
+    """Rates and distributions of one namespace."""
+
+    __slots__ = ("completed", "failed", "run", "submitted", "total", "wait")
+
+    def __init__(self) -> None:
+        self.submitted = Rate()
+        self.completed = Rate()
+        self.failed = Rate()
+        self.wait = Distribution()  # From submission to the first lease.
+        self.run = Distribution()  # The accepted attempt.
+        self.total = Distribution()  # From submission to the end.
+
+
+def _nothing() -> None:
+    """Nobody listens."""
+
+
+class Recorder:
+    """The figures of a server since it started."""
+
+    def __init__(self, stopwatch: Callable[[], float] = stopwatch_s) -> None:
+        self._stopwatch = stopwatch
+        self.namespaces: dict[str, NamespaceFigures] = {}  # The runtime bounds how many there are.
+        self.turn = Distribution()
+        self.commit = Distribution()
+        self.dispatch = Distribution()
+        self.events = 0
+        self.rows = 0
+        self.assigned_tasks = 0
+        self.commits_failed: Counter[str] = Counter()
+        self.refusals: Counter[tuple[str, str]] = Counter()  # By namespace and reason.
+        self.streams_ended: Counter[tuple[str, str]] = Counter()  # By kind and reason.
+        self.store_healthy = True
+        self.on_store_health: Callable[[], None] = _nothing
+        self.began_s = stopwatch()
+
+    def now_s(self) -> float:
+        """The clock of all windows."""
+        return self._stopwatch()
+
+    def of(self, namespace: str) -> NamespaceFigures:
+        """The figures of a namespace."""
+        figures = self.namespaces.get(namespace)
+        if figures is None:
+            figures = self.namespaces[namespace] = NamespaceFigures()
+        return figures
+
+    def turned(self, seconds: float, events: int) -> None:
+        """A turn of the loop is over."""
+        self.turn.add(seconds, self._stopwatch())
+        self.events += events
+
+    def committed(self, seconds: float, rows: int) -> None:
+        """A commit succeeded."""
+        self.commit.add(seconds, self._stopwatch())
+        self.rows += rows
+
+    def commit_failed(self, reason: str) -> None:
+        """A commit failed."""
+        self.commits_failed[reason] += 1
+
+    def submitted(self, namespace: str, tasks: int) -> None:
+        """Submissions were accepted."""
+        self.of(namespace).submitted.add(tasks, self._stopwatch())
+
+    def refused(self, namespace: str, reason: str) -> None:
+        """A submission was refused."""
+        self.refusals[namespace, reason] += 1
+
+    def assigned(self, namespace: str, tasks: int) -> None:  # noqa: ARG002
+        """Assignments were handed to outboxes."""
+        self.assigned_tasks += tasks
+
+    def dispatched(self, seconds: float, tasks: int) -> None:  # noqa: ARG002
+        """Assignments were taken by a stream's writer."""
+        self.dispatch.add(seconds, self._stopwatch())
+
+    def task_finished(self, namespace: str, record: TaskRecord, spec: TaskSpec) -> None:  # noqa: ARG002
+        """A task ended."""
+        figures = self.of(namespace)
+        now_s = self._stopwatch()
+        if record.state == TaskState.COMPLETED:
+            figures.completed.add(1, now_s)
+        elif record.state == TaskState.FAILED:
+            figures.failed.add(1, now_s)
+        figures.total.add((record.end_ms - record.create_ms) / 1000, now_s)
+        if record.start_ms:
+            figures.wait.add((record.start_ms - record.create_ms) / 1000, now_s)
+        if record.state == TaskState.COMPLETED and record.attempts:
+            last = record.attempts[-1]  # The accepted one: nothing follows it.
+            figures.run.add((last.end_ms - last.start_ms) / 1000, now_s)
+
+    def stream_ended(self, kind: str, reason: str) -> None:
+        """The server ended a stream."""
+        self.streams_ended[kind, reason] += 1
+
+    def store_health(self, healthy: bool) -> None:
+        """The store commits again, or no longer."""
+        self.store_healthy = healthy
+        self.on_store_health()
