@@ -59,7 +59,7 @@ class Servicer(Protocol):
 
     @property
     def roles(self) -> Mapping[str, Role | None]:
-        """The role that each RPC needs, by its name in the contract or in snake_case; None: nobody need be known."""
+        """The role that each RPC needs, by its name as it is or in snake_case; None: anybody may call."""
 
 
 class PlainStatus(Exception):
@@ -84,6 +84,26 @@ class Door:
         self.authenticator: Authenticator = authenticator or OpenDoor()
         self.metrics = metrics
         self.draining = False  # Then only short calls that change nothing are let in.
+        self.closed = False  # Then none are.
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def enter(self) -> asyncio.Task[Any] | None:
+        """A call begins; give the answer to ``leave``."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._running.add(task)
+        return task
+
+    def leave(self, task: asyncio.Task[Any] | None) -> None:
+        """A call is over."""
+        if task is not None:
+            self._running.discard(task)
+
+    def close(self) -> None:
+        """Let nothing in any more, and end the calls that nothing else ended with DRAINING."""
+        self.draining = self.closed = True
+        for task in self._running:
+            task.cancel()
 
 
 class Method:
@@ -164,6 +184,8 @@ class Call:
 
     def _admit(self) -> Identity:
         method = self.method
+        if method.door.closed:
+            raise Refused(SERVER_DRAINING)
         if method.role is None:
             return OpenDoor().identify(None)
         identity = method.door.authenticator.identify(_authorization(self.context))
@@ -276,6 +298,7 @@ async def _conclude(
     refusal: Refusal | PlainStatus | None = None
     code = grpc.StatusCode.OK
     answered: bytes | None = None
+    running = method.door.enter()
     try:
         answered = await answer()
     except Refused as error:
@@ -294,6 +317,8 @@ async def _conclude(
             refusal = _defect(method, error)
     except Exception as error:
         refusal = _defect(method, error)
+    finally:
+        method.door.leave(running)
     if isinstance(refusal, PlainStatus):
         code = refusal.code
     elif refusal is not None:

@@ -29,12 +29,14 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
 )
 
 
-def build_server(services: Sequence[Servicer], door: Door | None = None) -> grpc.aio.Server:
+def build_server(
+    services: Sequence[Servicer], door: Door | None = None, options: Sequence[tuple[str, int]] = ()
+) -> grpc.aio.Server:
     """A server with these services; ports are added by the caller, before ``start``.
 
     Raises AttributeError or KeyError if a servicer lacks an RPC of its contract or its role.
     """
-    server = grpc.aio.server(options=SERVER_OPTIONS, compression=None)
+    server = grpc.aio.server(options=(*SERVER_OPTIONS, *options), compression=None)
     door = door or Door()
     for service in services:
         server.add_generic_rpc_handlers((_generic_handler(door, service),))
