@@ -1,0 +1,70 @@
+"""``/metrics``, ``/healthz`` and ``/readyz``: what operators and load balancers ask for.
+
+Alive means that the loop answers. Ready means that new work is taken. Metrics
+cover all namespaces: where there are tokens they need one that may view them all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from upbeat_server.engine import reasons
+from upbeat_server.rpc.identity import ALL_NAMESPACES, Role
+from upbeat_server.rpc.refusals import code_of
+from upbeat_server.runtime.refused import Refused, refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prometheus_client import CollectorRegistry
+    from starlette.requests import Request
+
+    from upbeat_server.rpc.identity import Authenticator
+
+_STATES = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403}
+
+
+def build_app(
+    registry: CollectorRegistry, authenticator: Authenticator, unready: Callable[[], list[str]]
+) -> Starlette:
+    """The HTTP application. ``unready`` answers why no new work is taken, or nothing."""
+
+    async def metrics(request: Request) -> Response:
+        _admit_scraper(authenticator, request.headers.get("authorization"))
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), headers={"content-type": content_type})
+
+    async def healthz(_request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_request: Request) -> Response:
+        why = unready()
+        return JSONResponse({"ready": not why, "reasons": why}, status_code=503 if why else 200)
+
+    return Starlette(
+        routes=[Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)],
+        exception_handlers={Refused: _answer_refusal},
+    )
+
+
+def _admit_scraper(authenticator: Authenticator, authorization: str | None) -> None:
+    identity = authenticator.identify(authorization)
+    if Role.VIEWER not in identity.roles or not identity.may_enter(ALL_NAMESPACES):
+        raise refused(
+            reasons.ROLE_INSUFFICIENT,
+            f'metrics need a token with the role viewer in the namespaces "{ALL_NAMESPACES}"',
+        )
+
+
+async def _answer_refusal(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, Refused):
+        raise error
+    code = code_of(error.refusal)
+    body = {"code": code.value[0], "status": code.name, "message": error.refusal.message}
+    headers = {"www-authenticate": "Bearer"} if code.name == "UNAUTHENTICATED" else None
+    return JSONResponse({"error": body}, status_code=_STATES.get(code.name, 500), headers=headers)
