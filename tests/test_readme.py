@@ -82,7 +82,7 @@ def test_the_programs_work_together_as_printed(tmp_path: Path) -> None:
                 caller = run([sys.executable, "caller.py"], tmp_path)
                 submit = next(words for words in commands() if "submit" in words)
                 line = [sys.executable, "-m", *submit]
-                submitted = run(line, tmp_path, UPBEAT_ADDRESS=server.address)
+                submitted = run(line, tmp_path, UPBEAT_SERVER=server.address)
             finally:
                 agent.terminate()
             assert agent.wait(PROGRAM_S) == 0

@@ -126,11 +126,16 @@ class Screen:
     def fail(self, failure: Failure) -> None:
         """A failure in as few lines as say why, where and what next."""
         head = f"{failure.message} ({failure.reason})" if failure.reason else failure.message
-        self.err.print(Text.assemble(("error: ", "bold red"), visible(head)))
+        self.err.print(Text.assemble(("error: ", "bold red"), _indented(head)))
         for field, description in failure.violations:
-            self.err.print(Text.assemble("  ", (visible(field), "bold"), f": {visible(description)}"))
+            self.err.print(Text.assemble("  ", (visible(field), "bold"), f": {_indented(description)}"))
         if failure.remedy:
-            self.err.print(Text(f"  {visible(failure.remedy)}"))
+            self.err.print(Text(f"  {_indented(failure.remedy)}"))
+
+
+def _indented(text: str) -> str:
+    """Foreign text made harmless, its further lines beneath the first."""
+    return visible(text, lines=True).replace("\n", "\n  ")
 
 
 def columns(heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, keep: int = 1) -> Table:

@@ -225,7 +225,7 @@ def submit(
     except Failure as failure:
         if failure.code in (ExitCode.UNAVAILABLE, ExitCode.TIMEOUT) and failure.reason != "DRAINING":
             failure.remedy += (
-                f"\n  if it may have been accepted, repeat it safely with --request-id {request.request_id}"
+                f"\nif it may have been accepted, repeat it safely with --request-id {request.request_id}"
             )
         raise
     if wait or timeout_s is not None:
