@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 import pytest
+
+# A plugin that asks for the current loop in a synchronous test gets none, instead of a new one that
+# nobody closes (an unclosed loop is a warning, and a warning is an error in whatever test runs then).
+asyncio.set_event_loop(None)
 
 
 @pytest.fixture(autouse=True)

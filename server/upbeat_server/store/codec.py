@@ -106,7 +106,7 @@ def _clean(tree: Any) -> Any:
         return clean_text(tree)
     if isinstance(tree, dict):
         return {clean_text(key): _clean(value) for key, value in tree.items()}
-    if isinstance(tree, list):
+    if isinstance(tree, list | tuple):
         return [_clean(value) for value in tree]
     return tree
 

@@ -171,7 +171,10 @@ class Writing:
         await store.adopt("default")
         large = bytes(range(256)) * 8_192
         await store.commit([batch(first_row(1, record=large), first_row(2, record=b"", spec=b""))])
-        assert await store.get("default", [2, 1]) == [StoredTask(2, b"", b""), StoredTask(1, large, b"spec 1")]
+        assert await store.get("default", [2, 1]) == [
+            StoredTask(2, b"", b""),
+            StoredTask(1, large, b"spec 1"),
+        ]
 
 
 class Reading:
@@ -240,7 +243,13 @@ class Reading:
 
     async def test_a_descending_query_answers_newest_first(self, filled: Store) -> None:
         assert await ids_of(filled, TaskQuery(descending=True), limit=3) == [12, 11, 10]
-        assert await ids_of(filled, TaskQuery(descending=True, after_id=10, types=("odd",))) == [9, 7, 5, 3, 1]
+        assert await ids_of(filled, TaskQuery(descending=True, after_id=10, types=("odd",))) == [
+            9,
+            7,
+            5,
+            3,
+            1,
+        ]
         assert await ids_of(filled, TaskQuery(descending=True, labels=(("all", ""),), after_id=3)) == [2, 1]
 
     async def test_pages_follow_one_another_until_an_empty_one(self, filled: Store) -> None:
@@ -263,7 +272,9 @@ class Purging:
         """Tasks 1, 2, ... that ended then; 0 is unfinished."""
         await store.adopt("default")
         rows = [
-            first_row(n, COMPLETED if end_ms else QUEUED, end_ms=end_ms, request_id=f"r{n}", labels={"a": "b"})
+            first_row(
+                n, COMPLETED if end_ms else QUEUED, end_ms=end_ms, request_id=f"r{n}", labels={"a": "b"}
+            )
             for n, end_ms in enumerate(ends_ms, 1)
         ]
         await store.commit([batch(*rows)])
@@ -277,7 +288,9 @@ class Purging:
 
     async def test_all_but_the_newest_are_forgotten(self, store: Store) -> None:
         await self.finish(store, 30, 10, 0, 20, 20)
-        assert await store.purge("default", before_ms=0, keep=1, limit=9) == Purged([2, 4, 5], ["r2", "r4", "r5"])
+        assert await store.purge("default", before_ms=0, keep=1, limit=9) == Purged(
+            [2, 4, 5], ["r2", "r4", "r5"]
+        )
         assert await store.purge("default", before_ms=0, keep=0, limit=9) == Purged([1], ["r1"])
 
     async def test_a_forgotten_task_is_nowhere(self, store: Store) -> None:
