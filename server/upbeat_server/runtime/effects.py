@@ -206,9 +206,13 @@ def resolve_result(scene: Scene, order: commands.ResolveResult) -> None:
 
 
 def end_session(scene: Scene, order: commands.EndSession) -> None:
-    """Close a stream."""
+    """Close a stream; without a reason it ends in peace when all is written."""
     session = scene.namespace.sessions.get(order.session_id)
-    if session is not None:
+    if session is None:
+        return
+    if not order.reason:
+        session.outbox.finish()
+    else:
         scene.observer.stream_ended("agent", order.reason)
         session.close(Refusal(order.reason, END_MESSAGES.get(order.reason, "the session has ended")))
 
