@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import grpc.aio
 
-from upbeat.v1 import task_service_pb2 as wire
-
 from tests.bench.caller import closed_loop, open_loop
 from tests.bench.echo_agents import CHANNEL_OPTIONS
 from tests.bench.figures import OUT, Figure, latencies, table, write
 from tests.support.server_process import ServerProcess
+from upbeat.v1 import task_service_pb2 as wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 import grpc.aio
 
-from upbeat.v1 import task_service_pb2 as wire
-
 from tests.bench.echo_agents import CHANNEL_OPTIONS
+from upbeat.v1 import task_service_pb2 as wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
