@@ -6,12 +6,11 @@ checks it again. Fields whose work is not built are refused by name.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from google.protobuf.json_format import MessageToDict, SerializeToJsonError
+import msgspec
 
 from upbeat_server.engine import reasons
 from upbeat_server.engine.events import Submission
@@ -22,6 +21,7 @@ from upbeat_server.runtime.selector import compile_selector
 from upbeat_server.store import codec
 
 if TYPE_CHECKING:
+    from google.protobuf import struct_pb2
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -35,6 +35,7 @@ CAPABILITIES_MAX = 16
 ATTEMPTS_MAX = 100
 REASONS_MAX = 32
 JSON_TYPE = "application/json"
+_encode_json = msgspec.json.encode
 
 Draft: TypeAlias = dict[str, Any]
 Reader: TypeAlias = Callable[[Any, Draft, Faults], None]
@@ -112,12 +113,34 @@ def read_payload(value: payload_pb2.Payload, field: str, faults: Faults) -> Payl
     if content_type and content_type != JSON_TYPE and not content_type.endswith("+json"):
         faults.add(f"{field}.content_type", f"must be empty or {JSON_TYPE} where the body is json")
     try:
-        tree = MessageToDict(value.json)
-        text = json.dumps(tree, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except (ValueError, SerializeToJsonError, RecursionError):
-        faults.add(f"{field}.json", "is not JSON: a value is unset, not a number, or nested too deep")
+        data = _encode_json(_plain(value.json))
+    except ValueError as error:
+        faults.add(f"{field}.json", f"is not JSON: {error}")
         return Payload()
-    return Payload(content_type or JSON_TYPE, text.encode())
+    return Payload(content_type or JSON_TYPE, data)
+
+
+def _plain(value: struct_pb2.Value) -> Any:
+    """The JSON value as plain objects; the parser has bounded its depth. Raises ValueError."""
+    match value.WhichOneof("kind"):
+        case "string_value":
+            return value.string_value
+        case "number_value":
+            number = value.number_value
+            if not math.isfinite(number):
+                raise ValueError("a number is not finite")
+            return int(number) if number.is_integer() and abs(number) <= 1 << 53 else number
+        case "bool_value":
+            return value.bool_value
+        case "null_value":
+            return None
+        case "struct_value":
+            # Sorted: a repeated submission has to have the same bytes.
+            return {name: _plain(inner) for name, inner in sorted(value.struct_value.fields.items())}
+        case "list_value":
+            return [_plain(inner) for inner in value.list_value.values]
+        case _:
+            raise ValueError("a value is unset")
 
 
 def read_duration(
