@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from upbeat_server.engine.model import Labels, SessionId
-    from upbeat_server.engine.queue import Queue, Requirement, Signature
+    from upbeat_server.engine.queue import Queue, Signature
 
 ProfileKey: TypeAlias = "tuple[frozenset[str], tuple[tuple[str, str], ...]]"
 

@@ -82,20 +82,31 @@ def acknowledge(engine: Engine, agent: Agent, ack: AttemptAcked, now_ms: int) ->
             free(engine, agent, ack.lease_id)
         return
     if ack.accepted:
-        task.ack_due_ms = 0
-        if task.spec.side_effects == SideEffects.UNSAFE and not task.record.acked:
-            task.record.acked = True
-            engine.persist(task)
-        return
-    reject(engine, task, agent, ack.reason, now_ms)
+        taken(engine, task)
+    else:
+        reject(engine, task, agent, ack.reason, now_ms)
+
+
+def taken(engine: Engine, task: Task) -> None:
+    """The agent showed that it has the attempt: it said so, works on it, or came back with it."""
+    task.ack_due_ms = 0
+    if task.spec.side_effects == SideEffects.UNSAFE and not task.record.acked:
+        task.record.acked = True
+        engine.persist(task)
 
 
 def reject(engine: Engine, task: Task, agent: Agent, reason: str, now_ms: int) -> None:
-    """The agent gives a task back: uncharged, and not offered to it again for a growing while."""
+    """The agent gives a task back: uncharged, and not offered to it again for a growing while.
+
+    UNSAFE work that it had taken may have been begun, whatever it says now.
+    """
     avoid(task, agent, now_ms)
     free(engine, agent, current_lease(task))
     why = f"given back by the agent: {reason}" if reason else "given back by the agent"
-    give_back(engine, task, Error(reasons.REJECTED_BY_AGENT, why), now_ms)
+    if task.record.acked:
+        lose(engine, task, why, now_ms)
+    else:
+        give_back(engine, task, Error(reasons.REJECTED_BY_AGENT, why), now_ms)
 
 
 def avoid(task: Task, agent: Agent, now_ms: int) -> None:
@@ -119,7 +130,7 @@ def progress(engine: Engine, agent: Agent, said: AttemptProgressed) -> None:
     task = agent.leases.get(said.lease_id)
     if task is None:
         return
-    task.ack_due_ms = 0
+    taken(engine, task)
     last = task.progress
     if last is not None and said.sequence and said.sequence <= last.sequence:
         return  # A chunk that was sent again.
@@ -176,7 +187,7 @@ def _accept(engine: Engine, task: Task, agent: Agent, ended: AttemptEnded, now_m
     record = task.record
     if ended.usage is not None:
         record.usage = record.usage.plus(ended.usage)
-    if ended.output is not None:
+    if ended.output is not None and not ended.rejected:
         agent.completed += 1
         record.output = ended.output
         record.error = None
@@ -267,12 +278,17 @@ def lose(engine: Engine, task: Task, why: str, now_ms: int) -> None:
         engine.move(task, TaskInput.RETURN, now_ms)
 
 
-def return_or_lose(engine: Engine, task: Task, why: str, now_ms: int) -> None:
-    """The agent has the lease no longer. If it never acknowledged it, nothing was begun."""
-    never_acked = bool(task.ack_due_ms) or (
-        task.spec.side_effects == SideEffects.UNSAFE and not task.record.acked
-    )
-    if never_acked:
+def return_or_lose(engine: Engine, task: Task, why: str, now_ms: int, *, is_heard: bool) -> None:
+    """The agent has the lease no longer. If it never acknowledged it, nothing was begun.
+
+    ``is_heard``: the agent itself came back without it. Where it is merely gone, UNSAFE work
+    may be running although no acknowledgement arrived.
+    """
+    if task.spec.side_effects == SideEffects.UNSAFE:
+        never_begun = is_heard and not task.record.acked
+    else:
+        never_begun = bool(task.ack_due_ms)
+    if never_begun:
         give_back(engine, task, Error(reasons.NOT_ACKNOWLEDGED, why), now_ms)
     else:
         lose(engine, task, why, now_ms)
@@ -301,6 +317,7 @@ def adopt(engine: Engine, agent: Agent, lease_id: int, now_ms: int) -> bool:
         return False
     task.agent = agent
     agent.leases[lease_id] = task
+    taken(engine, task)
     resume_clock(engine, task, now_ms)
     waiting = engine.unadopted.get(agent.agent_id)
     if waiting is not None:

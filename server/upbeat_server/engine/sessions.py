@@ -63,9 +63,9 @@ def _reconcile(engine: Engine, agent: Agent, held_leases: list[int], now_ms: int
             del agent.leases[lease_id]  # Its session ended: the slot is free, the work unwanted.
         elif lease_id not in held:
             del agent.leases[lease_id]
-            leases.return_or_lose(engine, task, "its agent came back without it", now_ms)
+            leases.return_or_lose(engine, task, "its agent came back without it", now_ms, is_heard=True)
         else:
-            leases.resume_clock(engine, task, now_ms)
+            leases.taken(engine, task)
     dropped = [
         lease_id
         for lease_id in held
@@ -230,7 +230,7 @@ def _release(agent: Agent) -> list[Task]:
 
 def _lose_all(engine: Engine, agent: Agent, why: str, now_ms: int) -> None:
     for task in _release(agent):
-        leases.return_or_lose(engine, task, why, now_ms)
+        leases.return_or_lose(engine, task, why, now_ms, is_heard=False)
     _settle_down(engine, agent, now_ms)
 
 

@@ -1,0 +1,242 @@
+"""A dialogue with an engine: facts in with ``>>``, orders out with ``<<``.
+
+    play >> submit("t1") >> hello("a1")
+    play << "assign t1.1 to a1"
+    play.at(10_000) << "stop t1.1 at a1: NOT_ACKNOWLEDGED"
+
+Names are short: a task is what ``submit`` called it, an agent its id, and a lease is
+its task and attempt, ``t1.1``. Every input is a turn of its own unless ``together``
+says otherwise. Rules:
+
+- nothing but ``step`` changes the engine;
+- after every step the invariants hold, and what is persisted survives its codec;
+- orders are read in the order in which they were given, but for those in ``QUIET``;
+  what nobody read when the play is over is an error (``skip`` reads without looking).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
+
+from tests.support.history import History
+from tests.support.orders import words_of
+from upbeat_server.engine import invariants
+from upbeat_server.engine.agent import Agent
+from upbeat_server.engine.commands import (
+    AgentChanged,
+    Assign,
+    Command,
+    Persist,
+    PurgeFinished,
+    Submitted,
+    Welcome,
+)
+from upbeat_server.engine.engine import Engine
+from upbeat_server.engine.events import Event, TurnEnded
+from upbeat_server.engine.limits import Limits
+from upbeat_server.engine.model import FINISHED, Labels, LeaseId, Predicate, SessionId, TaskId, lease_of
+from upbeat_server.engine.step import step
+from upbeat_server.engine.task import Task
+from upbeat_server.store.codec import decode_record, decode_spec, encode_record
+
+Line: TypeAlias = "Callable[[Play], Event]"
+"""One input, to be made when its turn comes and the names in it are known."""
+
+CommandT = TypeVar("CommandT")
+
+START_MS = 1_000_000
+QUIET = (Persist, Submitted, Welcome, AgentChanged, PurgeFinished)
+"""Orders that a dialogue does not read; ``heard`` finds them."""
+
+UNKNOWN_TASK = TaskId(0xBAD)
+
+
+def compiled(selector: str) -> Predicate | None:
+    """``"region=eu"`` as a predicate; "" matches all."""
+    if not selector:
+        return None
+    key, _, value = selector.partition("=")
+
+    def matches(labels: Labels) -> bool:
+        return labels.get(key) == value
+
+    return matches
+
+
+class Play:
+    """An engine on a stage, with its own time in ms since the beginning."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.engine = Engine("stage", self.limits, epoch=1, clock_ms=START_MS)
+        self.now_ms = 0
+        self.bits = 0  # Entropy of the next turn.
+        self.tasks: dict[str, TaskId] = {}
+        self.names: dict[int, str] = {}  # Of tasks, by id.
+        self.sessions: dict[str, SessionId] = {}  # The last one of each agent.
+        self.agents_of: dict[int, str] = {}  # By session.
+        self.holders: dict[int, str] = {}  # Who was assigned a lease.
+        self.answers: list[str] = []  # What ``submit`` named, by origin.
+        self.heard_last: list[Command] = []  # All of the last turn.
+        self.unread: list[Command] = []
+        self.history = History()
+        self.dirty: dict[TaskId, Task] = {}
+        self.durable: dict[TaskId, tuple[bytes, bytes]] = {}
+
+    # What goes in.
+
+    def __rshift__(self, line: Line) -> Play:
+        return self.together(line)
+
+    def together(self, *lines: Line) -> Play:
+        """Several inputs in one turn."""
+        self.heard_last = []
+        for line in lines:
+            self.tell(line(self))
+        return self.end_turn()
+
+    def tell(self, event: Event) -> list[Command]:
+        """One step, with everything that must hold after it."""
+        commands = step(self.engine, event, START_MS + self.now_ms)
+        self._learn_names(commands)
+        self.history.note(self.engine, event, commands)
+        violations = invariants.check(self.engine)
+        assert violations == []
+        for command in commands:
+            if isinstance(command, Persist):
+                task = command.task
+                self.dirty[task.task_id] = task
+                assert decode_record(encode_record(task.record)) == task.record
+        self.heard_last += commands
+        self.unread += [command for command in commands if not isinstance(command, QUIET)]
+        return commands
+
+    def end_turn(self) -> Play:
+        """Fire timers, hand out work, and commit."""
+        self.bits += 1
+        self.tell(TurnEnded(self.bits * 0x9E3779B97F4A7C15 & (1 << 64) - 1))
+        self.commit()
+        return self
+
+    def commit(self) -> None:
+        """What was persisted becomes durable."""
+        for task_id, task in self.dirty.items():
+            if task.spec_bytes is not None:
+                self.durable[task_id] = (b"", task.spec_bytes)
+                task.spec_bytes = None
+            self.durable[task_id] = (encode_record(task.record), self.durable[task_id][1])
+        self.dirty.clear()
+
+    def at(self, ms: int) -> Play:
+        """Let time pass until ``ms``; the engine is woken whenever it asked for it."""
+        self.heard_last = []
+        assert ms >= self.now_ms
+        while self.engine.next_wake_ms < START_MS + ms:
+            before = self.now_ms, self.engine.next_wake_ms
+            self.now_ms = max(self.now_ms, self.engine.next_wake_ms - START_MS)
+            self.end_turn()
+            assert before != (self.now_ms, self.engine.next_wake_ms), "the engine wakes for nothing"
+        self.now_ms = ms
+        return self.end_turn()
+
+    def later(self, ms: int) -> Play:
+        """Let ``ms`` pass."""
+        return self.at(self.now_ms + ms)
+
+    def restart(self) -> Play:
+        """Kill the server and restore what was durable in a new one. Agents are not told."""
+        old = self.engine
+        self.dirty.clear()
+        self.engine = self.restored(old.epoch + 1)
+        self.history.restarted()
+        assert invariants.check(self.engine) == []
+        return self
+
+    def restored(self, epoch: int) -> Engine:
+        """A new engine with what is durable."""
+        engine = Engine(
+            "stage",
+            self.limits,
+            epoch=epoch,
+            clock_ms=START_MS + self.now_ms,
+            revision=max((decode_record(record).revision for record, _ in self.durable.values()), default=0),
+        )
+        tasks = []
+        finished = []
+        for task_id, (record_bytes, spec_bytes) in sorted(self.durable.items()):
+            record = decode_record(record_bytes)
+            if record.state not in FINISHED:
+                spec = decode_spec(spec_bytes)
+                tasks.append((record, spec, compiled(spec.selector), len(spec_bytes)))
+            elif record.request_id:
+                finished.append((record.request_id, int(task_id)))
+        engine.restore(tasks, finished)
+        return engine
+
+    # What comes out.
+
+    def __lshift__(self, words: str) -> Play:
+        assert self.unread, f"nothing was said where {words!r} was expected"
+        assert self.words(self.unread.pop(0)) == words
+        return self
+
+    def skip(self) -> Play:
+        """Read the rest without looking."""
+        self.unread.clear()
+        return self
+
+    def over(self) -> None:
+        """The play is over: there is nothing left to read."""
+        assert self.said == []
+
+    @property
+    def said(self) -> list[str]:
+        """The rest of the orders, which counts as reading them."""
+        words = [self.words(command) for command in self.unread]
+        self.unread.clear()
+        return words
+
+    def words(self, command: Command) -> str:
+        """An order in short words."""
+        return words_of(command, self.task_name, lambda session_id: self.agents_of.get(session_id, "?"))
+
+    def heard(self, kind: type[CommandT]) -> list[CommandT]:
+        """All orders of a kind in the last turn, quiet ones included."""
+        return [command for command in self.heard_last if isinstance(command, kind)]
+
+    # Names.
+
+    def task(self, name: str) -> Task:
+        """A live task."""
+        return self.engine.tasks[self.tasks[name]]
+
+    def agent(self, name: str) -> Agent:
+        """A listed agent."""
+        return self.engine.fleet.agents[name]
+
+    def lease(self, name: str) -> LeaseId:
+        """``"t1.2"`` as a lease id; one of an unnamed task is unknown."""
+        task, _, attempt = name.rpartition(".")
+        return lease_of(self.tasks.get(task, UNKNOWN_TASK), int(attempt))
+
+    def task_name(self, task_id: int) -> str:
+        """What a task was called."""
+        return self.names.get(task_id, f"?{task_id:x}")
+
+    def stored(self, name: str) -> Any:
+        """The record of a task as it is durable."""
+        return decode_record(self.durable[self.tasks[name]][0])
+
+    def _learn_names(self, commands: list[Command]) -> None:
+        for command in commands:
+            if isinstance(command, Submitted) and command.origin < len(self.answers):
+                name = self.answers[command.origin]
+                self.tasks[name] = command.task.task_id
+                self.names.setdefault(command.task.task_id, name)
+            elif isinstance(command, Welcome):
+                agent = self.engine.fleet.sessions[command.session_id]
+                self.sessions[agent.agent_id] = command.session_id
+                self.agents_of[command.session_id] = agent.agent_id
+            elif isinstance(command, Assign):
+                self.holders[command.lease_id] = self.agents_of[command.session_id]
