@@ -40,7 +40,7 @@ def installed(prefix: Path, packages: tuple[str, ...]) -> Path:
         result = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, check=False)
         if result.returncode:
             pytest.skip(f"npm could not install {' '.join(packages)}: {result.stderr[-300:]}")
-        (prefix / "package.json").touch()
+        (prefix / "package.json").write_text("{}\n")
         done.touch()
     return prefix
 
