@@ -1,0 +1,29 @@
+"""How long to wait before trying again: exponential, with full jitter.
+
+Full jitter (AWS, "Exponential backoff and jitter") draws evenly from zero to
+the bound, so that a thousand agents that lost one server come back spread out.
+"""
+
+from __future__ import annotations
+
+import random
+
+
+class Backoff:
+    """Delays that grow while things go wrong; `reset` once they go right."""
+
+    def __init__(self, *, base_s: float = 0.25, max_s: float = 5.0, rng: random.Random | None = None) -> None:
+        self.base_s = base_s
+        self.max_s = max_s
+        self.failures = 0
+        self._rng = rng or random.Random()
+
+    def next_s(self, at_least_s: float = 0.0) -> float:
+        """The next delay; never below `at_least_s`, which is what a server asked for."""
+        bound_s = min(self.max_s, self.base_s * 2.0 ** min(self.failures, 32))
+        self.failures += 1
+        return at_least_s + self._rng.uniform(0.0, bound_s)
+
+    def reset(self) -> None:
+        """It went right: the next delay is a short one."""
+        self.failures = 0

@@ -1,0 +1,315 @@
+"""The client: submit tasks, follow them, and look at the fleet.
+
+A Client belongs to no event loop: its gRPC runs on the process's I/O thread,
+and its coroutines can be awaited on any loop. Encoding and decoding of values
+happen where the caller awaits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
+
+from upbeat.channel import Tls, address_or_default, target_of
+from upbeat.core import Core
+from upbeat.flow import Done, Flow
+from upbeat.handle import TaskHandle, output_of
+from upbeat.io_thread import io_thread
+from upbeat.skill import In, Out, Skill, as_skill
+from upbeat.spec import Seconds, TaskOptions, seconds_of, spec_of
+from upbeat.submission import Submission
+from upbeat.task import Task, task_of
+from upbeat.updates import TaskWatch, updates
+from upbeat.v1 import agent_pb2, agent_service_pb2, stats_pb2, stats_service_pb2, task_pb2, task_service_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+    from types import TracebackType
+
+    from upbeat.task import Progress
+
+PAGE_SIZE = 500
+
+
+class Client:
+    """A connection to a server, for one namespace.
+
+    `address` is HOST:PORT (default: UPBEAT_SERVER, else localhost:50051);
+    `namespace` "" is `default`; `tls` is True for the system's roots or a `Tls`;
+    `patience` is for how many seconds an unavailable server is tried again.
+    Nothing is connected before the first call. Methods raise the classes of
+    `upbeat.errors`.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        namespace: str = "",
+        token: str | None = None,
+        tls: Tls | bool | None = None,
+        patience: float = 60.0,
+    ) -> None:
+        self._core = Core(target_of(address_or_default(address), tls), token, namespace, patience)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the streams and give the channel back; whoever still waits gets ClientClosed."""
+        await io_thread().call(self._core.close())
+
+    @overload
+    async def submit(
+        self,
+        skill: Skill[In, Out],
+        value: In,
+        *,
+        timeout: Seconds | None = ...,  # noqa: ASYNC109
+        request_id: str = ...,
+        **options: Unpack[TaskOptions],
+    ) -> TaskHandle[Out]: ...
+
+    @overload
+    async def submit(
+        self,
+        skill: str,
+        value: Any = ...,
+        *,
+        timeout: Seconds | None = ...,  # noqa: ASYNC109
+        request_id: str = ...,
+        **options: Unpack[TaskOptions],
+    ) -> TaskHandle[Any]: ...
+
+    async def submit(
+        self,
+        skill: Skill[Any, Any] | str,
+        value: Any = None,
+        *,
+        timeout: Seconds | None = None,  # noqa: ASYNC109 - it bounds the task, not the call
+        request_id: str = "",
+        **options: Unpack[TaskOptions],
+    ) -> TaskHandle[Any]:
+        """Submit a task; returns once the server has accepted it durably.
+
+        `timeout` is short for `total_timeout`. With a `request_id` the call may
+        be repeated, even by another process, and yields the same task. Raises
+        CodecError, InvalidField, QueueFull, DuplicateTask, Unavailable, ...
+        """
+        skill = as_skill(skill)
+        spec = spec_of(skill, value, merged_options(options, timeout))
+        submission = Submission(spec, request_id, may_overflow=True)
+        await io_thread().call(self._core.accepted(submission))
+        return TaskHandle(self, skill, submission.task_id, submission)
+
+    @overload
+    async def run(
+        self,
+        skill: Skill[In, Out],
+        value: In,
+        *,
+        timeout: Seconds | None = ...,  # noqa: ASYNC109
+        request_id: str = ...,
+        **options: Unpack[TaskOptions],
+    ) -> Out: ...
+
+    @overload
+    async def run(
+        self,
+        skill: str,
+        value: Any = ...,
+        *,
+        timeout: Seconds | None = ...,  # noqa: ASYNC109
+        request_id: str = ...,
+        **options: Unpack[TaskOptions],
+    ) -> Any: ...
+
+    async def run(
+        self,
+        skill: Skill[Any, Any] | str,
+        value: Any = None,
+        *,
+        timeout: Seconds | None = None,  # noqa: ASYNC109 - kept by the server, even if we die
+        request_id: str = "",
+        **options: Unpack[TaskOptions],
+    ) -> Any:
+        """Submit a task and wait for its output.
+
+        `timeout` bounds the whole task (`total_timeout`): TaskTimedOut is
+        raised when it is over. If the caller is cancelled, so is the task.
+        Raises what `submit` and `TaskHandle.result` raise.
+        """
+        skill = as_skill(skill)
+        merged = merged_options(options, timeout)
+        submission = Submission(spec_of(skill, value, merged), request_id)
+        limit = merged.get("total_timeout")
+        limit_s = None if limit is None else seconds_of(limit, "timeout")
+        finished = await io_thread().call(self._core.finished(submission, limit_s))
+        return output_of(finished, skill)
+
+    @overload
+    def map(
+        self,
+        skill: Skill[In, Out],
+        values: Iterable[In] | AsyncIterable[In],
+        *,
+        in_flight: int = ...,
+        **options: Unpack[TaskOptions],
+    ) -> AsyncIterator[Done[In, Out]]: ...
+
+    @overload
+    def map(
+        self,
+        skill: str,
+        values: Iterable[Any] | AsyncIterable[Any],
+        *,
+        in_flight: int = ...,
+        **options: Unpack[TaskOptions],
+    ) -> AsyncIterator[Done[Any, Any]]: ...
+
+    def map(
+        self,
+        skill: Skill[Any, Any] | str,
+        values: Iterable[Any] | AsyncIterable[Any],
+        *,
+        in_flight: int = 100,
+        **options: Unpack[TaskOptions],
+    ) -> AsyncIterator[Done[Any, Any]]:
+        """A task for each value, at most `in_flight` at once; yields each as it ends.
+
+        Each `Done` says which value it is of; its `output` raises if that task
+        failed, the others go on. Where the server's queue is full, it waits.
+        Leaving the loop early cancels the tasks that have not ended.
+        """
+        if in_flight < 1:
+            raise ValueError(f"in_flight={in_flight}: at least 1 is expected")
+        return Flow(self._core, as_skill(skill), values, in_flight, merged_options(options, None)).run()
+
+    def task(self, task_id: str, skill: Skill[Any, Out] | None = None) -> TaskHandle[Out]:
+        """A handle for a task that was submitted elsewhere; asks nothing of the server."""
+        return TaskHandle(self, skill or as_skill("unknown"), task_id)
+
+    async def get(self, task_id: str) -> Task:
+        """A task with its input and output; raises TaskNotFound."""
+        return task_of(await io_thread().call(self._core.got(task_id, is_patient=False)))
+
+    async def list(
+        self,
+        filter: str = "",  # noqa: A002 - the contract's name
+        *,
+        newest_first: bool = False,
+        full: bool = False,
+    ) -> AsyncIterator[Task]:
+        """Tasks that match, oldest first, fetched page by page: `async for task in up.list(...)`.
+
+        `filter` is as in ListTasks: `state = QUEUED AND labels.team = "a"`. Not
+        a snapshot. `full` brings inputs and outputs too. Raises InvalidField.
+        """
+        request = task_service_pb2.ListTasksRequest(
+            filter=filter,
+            order_by="create_time desc" if newest_first else "create_time",
+            page_size=PAGE_SIZE,
+            view=task_pb2.TASK_VIEW_FULL if full else task_pb2.TASK_VIEW_BASIC,
+        )
+        while True:
+            page = await io_thread().call(self._core.tasks("ListTasks", request))
+            for task in page.tasks:
+                yield task_of(task)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def cancel(self, task_id: str, message: str = "") -> Task:
+        """End a task as CANCELLED; its agent is told at once. OK for a CANCELLED one.
+
+        Raises TaskNotFound, and TaskFinished for one that ended otherwise.
+        """
+        request = task_service_pb2.CancelTaskRequest(task_id=task_id, message=message)
+        response = await io_thread().call(self._core.tasks("CancelTask", request))
+        return task_of(response.task)
+
+    async def explain(self, task_id: str) -> task_service_pb2.ExplainTaskResponse:
+        """Why a task waits, or why its agent was chosen; raises TaskNotFound."""
+        request = task_service_pb2.ExplainTaskRequest(task_id=task_id)
+        response: task_service_pb2.ExplainTaskResponse = await io_thread().call(
+            self._core.tasks("ExplainTask", request)
+        )
+        return response
+
+    def watch(
+        self,
+        filter: str = "",  # noqa: A002 - the contract's name
+        *,
+        parent_task_id: str = "",
+        revision: int = 0,
+        progress: bool = False,
+        full: bool = False,
+    ) -> TaskWatch:
+        """Every task that matches, then every change in commit order, until you leave.
+
+        See `TaskWatch`. Opens a stream of its own. With a `revision` it goes on
+        after it, without a snapshot.
+        """
+        request = task_service_pb2.WatchTasksRequest(
+            revision=revision,
+            progress=progress,
+            view=task_pb2.TASK_VIEW_FULL if full else task_pb2.TASK_VIEW_BASIC,
+        )
+        if filter and parent_task_id:
+            raise ValueError("a watch is either of a filter or of a parent's children")
+        if filter:
+            request.filter = filter
+        elif parent_task_id:
+            request.parent_task_id = parent_task_id
+        return TaskWatch(self._core, request)
+
+    async def agents(self, *, capability: str = "") -> AsyncIterator[agent_pb2.Agent]:
+        """The agents of the namespace, ordered by id: `async for agent in up.agents()`."""
+        request = agent_service_pb2.ListAgentsRequest(capability=capability, page_size=PAGE_SIZE)
+        while True:
+            page = await io_thread().call(self._core.agents("ListAgents", request))
+            for agent in page.agents:
+                yield agent
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def drain_agent(self, agent_id: str) -> agent_pb2.Agent:
+        """Give an agent nothing new; what it has it finishes. Raises AgentNotFound."""
+        request = agent_service_pb2.DrainAgentRequest(agent_id=agent_id)
+        response = await io_thread().call(self._core.agents("DrainAgent", request))
+        agent: agent_pb2.Agent = response.agent
+        return agent
+
+    async def stats(self) -> stats_pb2.Stats:
+        """How the namespace and its server are doing."""
+        response = await io_thread().call(self._core.stats("GetStats", stats_service_pb2.GetStatsRequest()))
+        stats: stats_pb2.Stats = response.stats
+        return stats
+
+    async def _result(self, handle: TaskHandle[Out]) -> Out:
+        if handle.submission is not None:
+            finished = await io_thread().call(self._core.attached(handle.submission))
+            return output_of(finished, handle.skill)
+        while True:
+            task = task_of(await io_thread().call(self._core.got(handle.task_id, is_patient=True)))
+            if task.state.is_final:
+                output: Out = task.result(handle.skill)
+                return output
+
+    def _updates(self, task_id: str) -> AsyncIterator[Task | Progress]:
+        return updates(self._core, task_id)
+
+
+def merged_options(options: Mapping[str, Any], timeout: Seconds | None) -> dict[str, Any]:
+    """The options of a task, with the short form of its total timeout."""
+    merged = dict(options)
+    if timeout is not None:
+        if "total_timeout" in merged:
+            raise TypeError("timeout is short for total_timeout: give one of them")
+        merged["total_timeout"] = timeout
+    return merged

@@ -1,0 +1,63 @@
+"""What a session asks its driver to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from upbeat.v1 import agent_service_pb2 as wire
+    from upbeat.v1 import payload_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The server has welcomed us."""
+
+    session_id: str
+    is_resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Run the handler; tell the session of its end with `finish`."""
+
+    assignment: wire.Assignment
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The attempt is no longer wanted; its end is still to be told with `finish`."""
+
+    lease_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The server has answered a result: nothing more is kept of the lease."""
+
+    lease_id: str
+    outcome: int
+    error: payload_pb2.Error
+
+
+@dataclass(frozen=True, slots=True)
+class ServerDrains:
+    """The server is leaving: deliver what is there and reconnect, keeping the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentDrained:
+    """An operator drains this agent: finish what runs and leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRefused:
+    """Something in a frame was wrong; the stream goes on."""
+
+    reason: str
+    message: str
+
+
+Effect = Opened | Start | Stop | Settled | ServerDrains | AgentDrained | FrameRefused

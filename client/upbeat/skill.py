@@ -1,0 +1,71 @@
+"""A skill: the name of a kind of work, with the types that go in and come out.
+
+Callers and agents share it, so that both sides are checked by the type checker:
+`SUMMARIZE = Skill("summarize", Doc, Summary)`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from upbeat import codec
+
+if TYPE_CHECKING:
+    from upbeat.v1 import payload_pb2
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,127}")
+
+
+def checked_type(name: str) -> str:
+    """`name` if it can be a task type or capability; raises ValueError."""
+    if not _TYPE.fullmatch(name):
+        raise ValueError(
+            f"{name!r}: a type has 1 to 128 characters of [A-Za-z0-9_.:/-], the first a letter or digit"
+        )
+    return name
+
+
+class Skill(Generic[In, Out]):
+    """A typed kind of work.
+
+    `input` and `output` are dataclasses, pydantic models, protobuf messages,
+    `dict`, `list[...]`, `str`, `bytes`, `NoneType` or anything else that JSON
+    can hold.
+    """
+
+    __slots__ = ("input", "name", "output")
+
+    def __init__(self, name: str, input: type[In], output: type[Out]) -> None:  # noqa: A002
+        self.name = checked_type(name)
+        self.input = input
+        self.output = output
+
+    def __repr__(self) -> str:
+        return f"Skill({self.name!r}, {codec.name_of(self.input)}, {codec.name_of(self.output)})"
+
+    def encode_input(self, value: In) -> payload_pb2.Payload:
+        """The payload for a task; raises CodecError."""
+        return codec.encode(value, self.input)
+
+    def decode_input(self, payload: payload_pb2.Payload) -> In:
+        """What the handler is given; raises CodecError."""
+        value: In = codec.decode(payload, self.input)
+        return value
+
+    def encode_output(self, value: Out) -> payload_pb2.Payload:
+        """The payload for a result; raises CodecError."""
+        return codec.encode(value, self.output)
+
+    def decode_output(self, payload: payload_pb2.Payload) -> Out:
+        """What the caller is given; raises CodecError."""
+        value: Out = codec.decode(payload, self.output)
+        return value
+
+
+def as_skill(skill: Skill[Any, Any] | str) -> Skill[Any, Any]:
+    """A bare type becomes a skill whose values are encoded by what they are."""
+    return Skill(skill, Any, Any) if isinstance(skill, str) else skill

@@ -1,0 +1,141 @@
+"""From keyword arguments to the TaskSpec of the contract.
+
+Names are those of the contract. Durations are seconds or timedelta; classes and
+enums are given by their short names, in any case (`priority="high"`). The
+server checks bounds; here only what cannot be expressed is refused.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from upbeat.v1 import task_spec_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from upbeat.skill import Skill
+
+Seconds = float | int | dt.timedelta
+Priority = Literal["low", "normal", "high", "critical"]
+SideEffects = Literal["idempotent", "none", "unsafe"]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What to do after a failed attempt; None and 0 mean the server's default."""
+
+    max_attempts: int = 0
+    initial_backoff: Seconds | None = None
+    multiplier: float = 0.0
+    max_backoff: Seconds | None = None
+    non_retryable_reasons: Sequence[str] = ()
+
+
+class TaskOptions(TypedDict, total=False):
+    """What a task can be submitted with; see TaskSpec of the contract."""
+
+    priority: Priority
+    required_capabilities: Sequence[str]
+    selector: str
+    fairness_key: str
+    fairness_weight: float
+    labels: Mapping[str, str]
+    size_hint: float
+    queue_timeout: Seconds
+    attempt_timeout: Seconds
+    total_timeout: Seconds
+    retry: Retry
+    not_before_time: dt.datetime
+    side_effects: SideEffects
+    dedup_key: str
+    traceparent: str
+
+
+_PLAIN = ("selector", "fairness_key", "fairness_weight", "size_hint", "dedup_key", "traceparent")
+_DURATIONS = ("queue_timeout", "attempt_timeout", "total_timeout")
+_KNOWN = frozenset(TaskOptions.__annotations__)
+
+
+def spec_of(skill: Skill[Any, Any], value: Any, options: Mapping[str, Any]) -> task_spec_pb2.TaskSpec:
+    """The spec of a task; raises CodecError for the value, TypeError or ValueError for an option."""
+    unknown = options.keys() - _KNOWN
+    if unknown:
+        raise TypeError(
+            f"unknown task option {', '.join(sorted(unknown))}; known: {', '.join(sorted(_KNOWN))}"
+        )
+    spec = task_spec_pb2.TaskSpec(type=skill.name, input=skill.encode_input(value))
+    if not options:
+        return spec
+    for name in _PLAIN:
+        if name in options:
+            setattr(spec, name, options[name])
+    for name in _DURATIONS:
+        if options.get(name) is not None:
+            getattr(spec, name).CopyFrom(duration_of(options[name], name))
+    if "priority" in options:
+        spec.priority = _enum(task_spec_pb2.Priority, "PRIORITY_", options["priority"], "priority")
+    if "side_effects" in options:
+        spec.side_effects = _enum(
+            task_spec_pb2.SideEffects, "SIDE_EFFECTS_", options["side_effects"], "side_effects"
+        )
+    spec.required_capabilities.extend(options.get("required_capabilities", ()))
+    spec.labels.update(options.get("labels", {}))
+    if options.get("retry") is not None:
+        spec.retry.CopyFrom(_retry(options["retry"]))
+    if options.get("not_before_time") is not None:
+        spec.not_before_time.CopyFrom(timestamp_of(options["not_before_time"], "not_before_time"))
+    return spec
+
+
+def _retry(retry: Retry) -> task_spec_pb2.RetryPolicy:
+    policy = task_spec_pb2.RetryPolicy(
+        max_attempts=retry.max_attempts,
+        multiplier=retry.multiplier,
+        non_retryable_reasons=retry.non_retryable_reasons,
+    )
+    if retry.initial_backoff is not None:
+        policy.initial_backoff.CopyFrom(duration_of(retry.initial_backoff, "retry.initial_backoff"))
+    if retry.max_backoff is not None:
+        policy.max_backoff.CopyFrom(duration_of(retry.max_backoff, "retry.max_backoff"))
+    return policy
+
+
+def _enum(enum: Any, prefix: str, name: object, option: str) -> Any:
+    if not isinstance(name, str):
+        raise TypeError(f"{option} is {type(name).__qualname__}; a name such as {enum.keys()[1]} is expected")
+    wanted = name.upper()
+    for key in (wanted, prefix + wanted):
+        if key in enum.keys():  # noqa: SIM118 - not a dict
+            return enum.Value(key)
+    known = ", ".join(key.removeprefix(prefix).lower() for key in enum.keys()[1:])
+    raise ValueError(f"{option}={name!r}: one of {known} is expected")
+
+
+def seconds_of(value: Seconds, option: str) -> float:
+    """As a number of seconds; raises ValueError for what is negative or no number."""
+    seconds = value.total_seconds() if isinstance(value, dt.timedelta) else float(value)
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{option}={value!r}: not negative and finite is expected")
+    return seconds
+
+
+def duration_of(value: Seconds, option: str) -> Duration:
+    """As the contract's Duration; raises ValueError."""
+    nanos = round(seconds_of(value, option) * 1e9)
+    return Duration(seconds=nanos // 1_000_000_000, nanos=nanos % 1_000_000_000)
+
+
+def timestamp_of(value: dt.datetime, option: str) -> Timestamp:
+    """As the contract's Timestamp; a naive datetime is refused."""
+    if value.tzinfo is None:
+        raise ValueError(f"{option}={value!r}: give it a time zone, e.g. datetime.now(UTC)")
+    stamp = Timestamp()
+    stamp.FromDatetime(value)
+    return stamp

@@ -1,0 +1,200 @@
+"""The client for programs without asyncio: the same calls, blocking.
+
+Usable from any thread, several at once. Not from a coroutine: use `Client`
+there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, overload
+
+from upbeat.channel import Tls, address_or_default, target_of
+from upbeat.client import PAGE_SIZE, merged_options
+from upbeat.core import Core
+from upbeat.errors import ClientClosed
+from upbeat.handle import output_of
+from upbeat.io_thread import io_thread
+from upbeat.skill import In, Out, Skill, as_skill
+from upbeat.spec import Seconds, TaskOptions, seconds_of, spec_of
+from upbeat.submission import Submission
+from upbeat.task import Task, task_of
+from upbeat.v1 import stats_pb2, stats_service_pb2, task_pb2, task_service_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+
+T = TypeVar("T")
+
+
+def _wait(coroutine: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
+    """Run it on the I/O thread; Ctrl-C here cancels it there."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        coroutine.close()
+        raise RuntimeError("a SyncClient would block this event loop: use upbeat.Client in coroutines")
+    future = io_thread().start_call(coroutine)
+    try:
+        return future.result(timeout_s)
+    except CancelledError:
+        raise ClientClosed("the client was closed") from None
+    except BaseException:
+        future.cancel()
+        raise
+
+
+class SyncTaskHandle(Generic[Out]):
+    """A submitted task; see `TaskHandle`."""
+
+    def __init__(self, core: Core, skill: Skill[Any, Out], submission: Submission) -> None:
+        self.task_id = submission.task_id
+        self.skill = skill
+        self._core = core
+        self._submission = submission
+
+    def __repr__(self) -> str:
+        return f"SyncTaskHandle({self.task_id!r}, {self.skill.name!r})"
+
+    def result(self, timeout: float | None = None) -> Out:
+        """The output, once the task has ended.
+
+        Raises what `TaskHandle.result` raises, and TimeoutError after `timeout`
+        seconds of waiting, which changes nothing for the task.
+        """
+        return output_of(_wait(self._core.attached(self._submission), timeout), self.skill)
+
+
+class SyncClient:
+    """A connection to a server, for one namespace; parameters as for `Client`."""
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        namespace: str = "",
+        token: str | None = None,
+        tls: Tls | bool | None = None,
+        patience: float = 60.0,
+    ) -> None:
+        self._core = Core(target_of(address_or_default(address), tls), token, namespace, patience)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the streams and give the channel back."""
+        _wait(self._core.close())
+
+    @overload
+    def submit(
+        self,
+        skill: Skill[In, Out],
+        value: In,
+        *,
+        timeout: Seconds | None = ...,
+        request_id: str = ...,
+        **options: Unpack[TaskOptions],
+    ) -> SyncTaskHandle[Out]: ...
+
+    @overload
+    def submit(
+        self,
+        skill: str,
+        value: Any = ...,
+        *,
+        timeout: Seconds | None = ...,
+        request_id: str = ...,
+        **options: Unpack[TaskOptions],
+    ) -> SyncTaskHandle[Any]: ...
+
+    def submit(
+        self,
+        skill: Skill[Any, Any] | str,
+        value: Any = None,
+        *,
+        timeout: Seconds | None = None,
+        request_id: str = "",
+        **options: Unpack[TaskOptions],
+    ) -> SyncTaskHandle[Any]:
+        """Submit a task, as `Client.submit` does."""
+        skill = as_skill(skill)
+        spec = spec_of(skill, value, merged_options(options, timeout))
+        submission = Submission(spec, request_id, may_overflow=True)
+        _wait(self._core.accepted(submission))
+        return SyncTaskHandle(self._core, skill, submission)
+
+    @overload
+    def run(
+        self,
+        skill: Skill[In, Out],
+        value: In,
+        *,
+        timeout: Seconds | None = ...,
+        request_id: str = ...,
+        **options: Unpack[TaskOptions],
+    ) -> Out: ...
+
+    @overload
+    def run(
+        self,
+        skill: str,
+        value: Any = ...,
+        *,
+        timeout: Seconds | None = ...,
+        request_id: str = ...,
+        **options: Unpack[TaskOptions],
+    ) -> Any: ...
+
+    def run(
+        self,
+        skill: Skill[Any, Any] | str,
+        value: Any = None,
+        *,
+        timeout: Seconds | None = None,
+        request_id: str = "",
+        **options: Unpack[TaskOptions],
+    ) -> Any:
+        """Submit a task and wait for its output, as `Client.run` does; Ctrl-C cancels the task."""
+        skill = as_skill(skill)
+        merged = merged_options(options, timeout)
+        submission = Submission(spec_of(skill, value, merged), request_id)
+        limit = merged.get("total_timeout")
+        limit_s = None if limit is None else seconds_of(limit, "timeout")
+        return output_of(_wait(self._core.finished(submission, limit_s)), skill)
+
+    def get(self, task_id: str) -> Task:
+        """A task with its input and output; raises TaskNotFound."""
+        return task_of(_wait(self._core.got(task_id, is_patient=False)))
+
+    def cancel(self, task_id: str, message: str = "") -> Task:
+        """End a task as CANCELLED, as `Client.cancel` does."""
+        request = task_service_pb2.CancelTaskRequest(task_id=task_id, message=message)
+        return task_of(_wait(self._core.tasks("CancelTask", request)).task)
+
+    def list(self, filter: str = "", *, newest_first: bool = False, full: bool = False) -> Iterator[Task]:  # noqa: A002
+        """Tasks that match, page by page, as `Client.list` does."""
+        request = task_service_pb2.ListTasksRequest(
+            filter=filter,
+            order_by="create_time desc" if newest_first else "create_time",
+            page_size=PAGE_SIZE,
+            view=task_pb2.TASK_VIEW_FULL if full else task_pb2.TASK_VIEW_BASIC,
+        )
+        while True:
+            page = _wait(self._core.tasks("ListTasks", request))
+            yield from map(task_of, page.tasks)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def stats(self) -> stats_pb2.Stats:
+        """How the namespace and its server are doing."""
+        response = _wait(self._core.stats("GetStats", stats_service_pb2.GetStatsRequest()))
+        stats: stats_pb2.Stats = response.stats
+        return stats
