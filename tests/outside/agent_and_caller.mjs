@@ -12,7 +12,7 @@ const loader = require("@grpc/proto-loader");
 const [protos, address] = process.argv.slice(2);
 const files = ["agent_service", "task_service"].map((name) => join(protos, "upbeat/v1", `${name}.proto`));
 const contract = grpc.loadPackageDefinition(
-  loader.loadSync(files, { includeDirs: [protos], keepCase: true, enums: String, longs: String, oneofs: true }),
+  loader.loadSync(files, { includeDirs: [protos], keepCase: true, enums: String, longs: String, defaults: true }),
 ).upbeat.v1;
 const credentials = grpc.credentials.createInsecure();
 const agents = new contract.AgentService(address, credentials);
