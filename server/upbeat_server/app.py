@@ -168,7 +168,7 @@ class App:
         tasks = TaskService(orchestrator)
         services: list[Servicer] = [
             tasks,
-            AgentService(orchestrator),
+            AgentService(orchestrator, server_version()),
             StatsService(orchestrator, self.recorder, self._clock, server_version()),
             SampleService(tasks, settings.sample),
         ]

@@ -261,12 +261,23 @@ class WatchSettings(Group):
     progress_events_max: Count = 1_024
 
 
+class PayloadSettings(Group):
+    """Builds ``runtime.bounds.PayloadBounds``; no message may exceed 8 MiB."""
+
+    input_bytes_max: Annotated[int, Field(ge=1 << 10, le=4 * MIB)] = MIB
+    output_bytes_max: Annotated[int, Field(ge=1 << 10, le=4 * MIB)] = MIB
+    frame_bytes_max: Annotated[int, Field(ge=1 << 16, le=8 * MIB)] = 4 * MIB
+    chunk_bytes_max: Annotated[int, Field(ge=1 << 10, le=MIB)] = 64 << 10
+    page_bytes_max: Annotated[int, Field(ge=1 << 16, le=4 * MIB)] = 3 * MIB
+
+
 class RuntimeSettings(Group):
     """What the runtime is allowed; ``app.py`` turns it into ``runtime.bounds.RuntimeBounds``."""
 
     loop: LoopSettings = LoopSettings()
     streams: StreamSettings = StreamSettings()
     watches: WatchSettings = WatchSettings()
+    payloads: PayloadSettings = PayloadSettings()
 
 
 class Settings(Group):

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 needs_openssl = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="the openssl command is not installed: no certificates for the test"
+    shutil.which("openssl") is None,
+    reason="the openssl command is not installed: no certificates for the test",
 )
 
 
@@ -48,7 +49,16 @@ class Authority:
             *("-keyout", str(pair.key), "-out", str(request), "-subj", f"/CN={name}"),
         )
         _openssl(
-            *("x509", "-req", "-in", str(request), "-CA", str(self._pair.cert), "-CAkey", str(self._pair.key)),
+            *(
+                "x509",
+                "-req",
+                "-in",
+                str(request),
+                "-CA",
+                str(self._pair.cert),
+                "-CAkey",
+                str(self._pair.key),
+            ),
             *("-CAcreateserial", "-out", str(pair.cert), "-days", "2", "-extfile", str(extensions)),
         )
         return pair

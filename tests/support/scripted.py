@@ -44,8 +44,8 @@ class ScriptedServicer:
 
 
 @asynccontextmanager
-async def served(servicer: ScriptedServicer, door: Door | None = None) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to a server that offers the servicer."""
+async def served(servicer: ScriptedServicer, door: Door | None = None) -> AsyncIterator[Any]:
+    """A channel to a server that offers the servicer; untyped, as tests also send bytes."""
     server = build_server([servicer], door)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

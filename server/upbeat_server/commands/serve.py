@@ -101,17 +101,18 @@ async def _serve(settings: Settings) -> None:
     from upbeat_server.app import App, StartFailed
 
     app = App(settings)
+    told = _listen_for_signals(app.hurry)
     try:
         await app.start()
     except StartFailed as error:
         raise Failure(ExitCode.UNAVAILABLE, f"the server cannot start: {error}") from None
     _announce(app.grpc_port, app.http_port, settings)
-    await _told_to_stop(app.hurry)
+    await told.wait()
     await app.stop()
 
 
-async def _told_to_stop(hurry: Callable[[], None]) -> None:
-    """Returns with the first signal; the next ones call ``hurry``."""
+def _listen_for_signals(hurry: Callable[[], None]) -> asyncio.Event:
+    """Set by the first signal to stop; every further one calls ``hurry``."""
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
 
@@ -123,7 +124,7 @@ async def _told_to_stop(hurry: Callable[[], None]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number.name)
-    await told.wait()
+    return told
 
 
 def _announce(grpc_port: int, http_port: int, settings: Settings) -> None:

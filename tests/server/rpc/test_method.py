@@ -166,7 +166,9 @@ async def test_a_servicer_knows_how_long_the_caller_waits() -> None:
 @pytest.mark.parametrize("wanted", ["", "default"])
 async def test_no_namespace_means_the_default_one(wanted: str) -> None:
     async def echo(request: Any, call: Call) -> Any:
-        return task_service_pb2.GetTaskResponse(task=task_pb2.Task(namespace=call.namespace(request.namespace)))
+        return task_service_pb2.GetTaskResponse(
+            task=task_pb2.Task(namespace=call.namespace(request.namespace))
+        )
 
     door = Door(KnownCaller(Role.VIEWER))
     async with served(ScriptedServicer(get_task=echo), door) as channel:

@@ -61,7 +61,9 @@ def test_a_bound_that_was_hit_says_which_and_when_to_try_again() -> None:
 
 def test_a_thousand_violations_still_fit_into_the_trailers() -> None:
     violations = tuple((f"requests[{number}].spec.type", "is empty " * 50) for number in range(1_000))
-    refusal = Refusal(reasons.INVALID_FIELD, "x" * 100_000, {str(n): "y" * 100 for n in range(500)}, violations)
+    refusal = Refusal(
+        reasons.INVALID_FIELD, "x" * 100_000, {str(n): "y" * 100 for n in range(500)}, violations
+    )
     status = status_of(refusal)
     last = detail(status, error_details_pb2.BadRequest).field_violations[-1]
     assert len(status.SerializeToString()) < TRAILERS_BYTES_MAX

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -65,8 +66,9 @@ async def is_reachable(port: int, authority: Authority, client: Pair | None = No
         client.cert.read_bytes() if client else None,
     )
     async with grpc.aio.secure_channel(f"localhost:{port}", credentials) as channel:
+        call: Any = channel.unary_unary("/none.None/None")
         try:
-            await channel.unary_unary("/none.None/None")(b"", timeout=PATIENCE_S)
+            await call(b"", timeout=PATIENCE_S)
         except grpc.aio.AioRpcError as error:
             return error.code() is grpc.StatusCode.UNIMPLEMENTED
     return False
@@ -84,7 +86,9 @@ async def subject_at(port: int, authority: Authority) -> str:
     return str(certificate["subject"][0][0][1])
 
 
-async def test_a_client_that_trusts_the_authority_gets_through(authority: Authority, served_pair: Pair) -> None:
+async def test_a_client_that_trusts_the_authority_gets_through(
+    authority: Authority, served_pair: Pair
+) -> None:
     certificates = Certificates(Tls(cert_file=served_pair.cert, key_file=served_pair.key))
     async with listening(certificates) as port:
         assert await is_reachable(port, authority)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def test_the_scheme_is_read_in_any_case(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "authorization", [None, "", "Bearer", "Bearer ", SECRET, f"Basic {SECRET}", f"Bearer {SECRET}x", "Bearer \x00"]
+    "authorization",
+    [None, "", "Bearer", "Bearer ", SECRET, f"Basic {SECRET}", f"Bearer {SECRET}x", "Bearer \x00"],
 )
 def test_whoever_shows_no_known_token_is_refused(file: Path, authorization: str | None) -> None:
     assert reason(read_tokens(file), authorization) == reasons.TOKEN_INVALID
@@ -74,7 +76,7 @@ def test_every_token_is_compared_whichever_fits(file: Path, monkeypatch: pytest.
 
     file.write_text(entry() + entry(name='"b"', token=f'"{OTHER}"'))
     book = read_tokens(file)
-    monkeypatch.setattr(tokens.hmac, "compare_digest", compare)
+    monkeypatch.setattr(hmac, "compare_digest", compare)
     book.identify(f"Bearer {SECRET}")
     book.identify(f"Bearer {OTHER}")
     assert len(compared) == 4
