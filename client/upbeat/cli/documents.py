@@ -2,14 +2,15 @@
 
 The mapping is that of protobuf (so it equals what other gRPC tools print), with
 snake_case names, full enum names and every plain field present, also where it
-holds its default. Payloads of ``application/json`` that really are JSON are
-written as ``json``; all other content stays base64 in ``data``.
+holds its default. Of payloads, what is JSON is written as ``json``, what is text
+as ``text``; all other content stays base64 in ``data``.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -69,3 +70,7 @@ def _show_payload(payload: Payload, shown: dict[str, Any]) -> None:
     if is_json:
         shown.pop("data", None)
         shown["json"] = value
+    elif payload.content_type.startswith("text/"):
+        with suppress(UnicodeDecodeError):
+            shown["text"] = payload.data.decode()
+            shown.pop("data", None)

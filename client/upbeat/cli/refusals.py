@@ -46,6 +46,8 @@ def failure_of(error: Any, address: str) -> Failure:
     if exit_code is ExitCode.DEFECT:
         remedy = "the server's log has the details under this id"
     violations = tuple((violation.field, violation.description) for violation in refused.violations)
+    if len(violations) == 1 and violations[0][1] in refused.message:
+        violations = ()  # The message has said it.
     return Failure(exit_code, refused.message, reason=refused.reason, violations=violations, remedy=remedy)
 
 

@@ -139,20 +139,28 @@ def _indented(text: str) -> str:
 
 
 def columns(heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, keep: int = 1) -> Table:
-    """A table of plain columns; see ``Screen.table``."""
+    """A table of plain columns; a head that ends with # is one of numbers.
+
+    Where it does not fit, texts are cut, the longest first; numbers and the first
+    ``keep`` columns stay whole.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
     for position, head in enumerate(heads):
         is_number = head.endswith("#")
         table.add_column(
-            head.removesuffix("#"),
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=None if position >= keep else 1,
+            Text(head.removesuffix("#"), no_wrap=True, overflow="ellipsis"),
+            no_wrap=is_number or position < keep,
             justify="right" if is_number else "left",
         )
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(visible(cell)) for cell in row))
+        table.add_row(*(_cell(value) for value in row))
     return table
+
+
+def _cell(value: Cell) -> Text:
+    text = value.copy() if isinstance(value, Text) else Text(visible(value))
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
 
 
 def write_line(text: str) -> None:

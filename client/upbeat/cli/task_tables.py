@@ -100,7 +100,7 @@ def show_task(screen: Screen, task: Task) -> None:
     screen.facts(_task_facts(task))
     if task.attempts:
         screen.show(Text("\nattempts", style="bold"))
-        heads = ("#", "AGENT", "OUTCOME", "STARTED", "TOOK#", "NOTE")
+        heads = ("TRY#", "AGENT", "OUTCOME", "STARTED", "TOOK#", "NOTE")
         screen.table(heads, (_attempt_row(attempt) for attempt in task.attempts))
     for name, payload in (("input", task.spec.input), ("output", task.output)):
         if payload.data:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from google.protobuf.duration_pb2 import Duration
@@ -17,12 +17,13 @@ from upbeat.cli.invocation import Invocation
 from upbeat.cli.screen import Screen
 from upbeat.cli.task_tables import FINISHED, error_line, payload_text, state_name
 from upbeat.v1.task_pb2 import Task
-from upbeat.v1.task_service_pb2 import GetTaskRequest
+from upbeat.v1.task_service_pb2 import ExplainTaskRequest, GetTaskRequest
 
 _POLL_S = 0.5
 _LONG_POLL_S = 60.0
 _CALL_MARGIN_S = 10.0
 _RECONNECT_S = 1.0
+_EXPLAIN_AFTER_S = 2.0
 
 
 class _Report(Protocol):
@@ -31,25 +32,44 @@ class _Report(Protocol):
 
 def wait_for_end(invocation: Invocation, task_id: str, timeout_s: float | None) -> Task:
     """The task once it has ended; survives a restart of the server. Raises Failure (TIMEOUT)."""
-    is_watched = invocation.screen.is_interactive
-    give_up_at = None if timeout_s is None else time.monotonic() + timeout_s
+    begin = time.monotonic()
+    poll_s = _POLL_S if invocation.screen.is_interactive else _LONG_POLL_S
+    is_explained = False
     with _progress(invocation.screen, task_id) as report:
         while True:
-            left_s = _LONG_POLL_S if give_up_at is None else max(0.0, give_up_at - time.monotonic())
-            task = _ask(invocation, task_id, min(left_s, _POLL_S if is_watched else _LONG_POLL_S))
+            waited_s = time.monotonic() - begin
+            left_s = _LONG_POLL_S if timeout_s is None else max(0.0, timeout_s - waited_s)
+            task = _ask(
+                invocation, task_id, min(left_s, poll_s if is_explained else _EXPLAIN_AFTER_S, poll_s)
+            )
             if task is not None:
                 report(task)
                 if task.state in FINISHED:
                     return task
-            if give_up_at is not None and time.monotonic() >= give_up_at:
-                state = (
-                    state_name(task.state) if task is not None else "not known: the server cannot be reached"
-                )
-                raise Failure(
-                    ExitCode.TIMEOUT,
-                    f"task {task_id} has not ended in {elapsed(timeout_s or 0)}; its state is {state}",
-                    remedy=f"see why with: upbeat tasks explain {task_id}",
-                )
+                if task.state == Task.STATE_QUEUED and not is_explained and waited_s >= _EXPLAIN_AFTER_S:
+                    is_explained = True
+                    _explain(invocation, task_id)
+            if timeout_s is not None and time.monotonic() - begin >= timeout_s:
+                raise _timed_out(task_id, task, timeout_s)
+
+
+def _explain(invocation: Invocation, task_id: str) -> None:
+    """Tell once why a task still waits: most often nobody offers what it needs."""
+    connection = invocation.connection
+    request = ExplainTaskRequest(namespace=invocation.namespace, task_id=task_id)
+    with suppress(Failure):
+        reasons = connection.call(connection.tasks.ExplainTask, request).reasons
+        if reasons:
+            invocation.screen.say(f"{task_id} still waits: {reasons[0].message}", style="dim")
+
+
+def _timed_out(task_id: str, task: Task | None, timeout_s: float) -> Failure:
+    state = state_name(task.state) if task is not None else "not known: the server cannot be reached"
+    return Failure(
+        ExitCode.TIMEOUT,
+        f"task {task_id} has not ended in {elapsed(timeout_s)}; its state is {state}",
+        remedy=f"see why with: upbeat tasks explain {task_id}",
+    )
 
 
 def _ask(invocation: Invocation, task_id: str, wait_s: float) -> Task | None:

@@ -115,9 +115,7 @@ class Board:
             f"{rate(self._rate())}   queued {count(fleet.queued)}   running {count(fleet.running)}"
             f"   retries {count(fleet.retries)}   leases lost {count(fleet.leases_lost)}"
         )
-        events = [
-            Text(visible(event), style="dim", overflow="ellipsis", no_wrap=True) for event in self._events
-        ]
+        events = [Text(visible(event), style="dim") for event in self._events]
         return Group(
             head, Text(""), self._types(campaign), figures, Text(""), self._agents(), Text(""), *events
         )

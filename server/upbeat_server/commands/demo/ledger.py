@@ -37,7 +37,7 @@ class TypeRecord:
 
 @dataclass
 class AgentRecord:
-    """What the server recorded of one agent: its attempts by outcome, and how long it was at work."""
+    """What the server recorded of one agent: its attempts by outcome, and the time in accepted ones."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     busy_s: float = 0.0
@@ -100,7 +100,7 @@ def _enter(ledger: Ledger, task: Task) -> None:
         agent = ledger.agents.setdefault(attempt.agent_id, AgentRecord())
         agent.outcomes[outcome] += 1
         agent.types[task.type] += 1
-        agent.busy_s += took_s
         ledger.outcomes[outcome] += 1
         if outcome == _COMPLETED:
             record.runs.samples.append(took_s)
+            agent.busy_s += took_s

@@ -148,7 +148,6 @@ class Report:
         for profile in self._profiles:
             item = self._agent_document(profile)
             outcomes: Counter[str] = item["attempts_by_outcome"]
-            other = sum(outcomes.values()) - outcomes["COMPLETED"] - outcomes["LEASE_LOST"]
             rows.append(
                 (
                     profile.name,
@@ -156,14 +155,17 @@ class Report:
                     str(profile.slots),
                     count(outcomes["COMPLETED"]),
                     count(outcomes["LEASE_LOST"]),
-                    count(other),
+                    count(outcomes["RETURNED"]),
+                    count(outcomes["FAILED"] + outcomes["TIMED_OUT"]),
                     elapsed(item["busy_seconds"]),
                     ", ".join(
                         f"{kind.removeprefix('review.')} {count(n)}" for kind, n in item["types"].items()
                     ),
                 )
             )
-        screen.table(("AGENT", "", "SLOTS#", "DONE#", "LOST#", "OTHER#", "BUSY#", "ATTEMPTS"), rows)
+        screen.table(
+            ("AGENT", "", "SLOTS#", "DONE#", "LOST#", "RETURNED#", "FAILED#", "BUSY#", "ATTEMPTS"), rows
+        )
         _heading(screen, "Waiting and run times")
         screen.table(
             ("TYPE", "PRIORITY", "TASKS#", "WAIT p50#", "WAIT p99#", "RUN p50#", "RUN p99#"),
@@ -185,7 +187,6 @@ class Report:
     def _show_verdict(self, screen: Screen) -> None:
         campaign, ledger = self._campaign, self._ledger
         finished = ledger.tasks - len(ledger.unfinished)
-        again = ledger.outcomes["LEASE_LOST"]
         rate_per_s = finished / self._took_s if self._took_s else 0.0
         screen.show(Text(""))
         screen.line(
@@ -193,11 +194,10 @@ class Report:
             f"({rate_per_s:,.0f} tasks/s) by {len(self._profiles)} agents"
         )
         if self._killed:
-            screen.line(
-                f"{self._killed} was killed half way: {count(again)} leases lost, all done again by others"
-                if self.is_good
-                else f"{self._killed} was killed half way: {count(again)} leases lost"
-            )
+            outcomes = ledger.agents[self._killed].outcomes if self._killed in ledger.agents else Counter()
+            lost = sum(outcomes.values()) - outcomes["COMPLETED"]
+            again = ", done again by others" if self.is_good and lost else ""
+            screen.line(f"{self._killed} was killed half way: {count(lost)} attempts died with it{again}")
         screen.line(
             f"submitted {count(len(campaign.task_ids))}, finished {count(finished)}, "
             f"exactly one accepted result each: {count(ledger.tasks - len(ledger.not_once))}; "

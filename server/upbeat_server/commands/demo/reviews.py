@@ -121,7 +121,8 @@ def parsed(module: Module) -> tuple[bytes, ast.Module]:
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror}") from None
     except SyntaxError as error:
-        raise Unreadable(f"line {error.lineno or '?'}: {error.msg}") from None
+        where = f"line {error.lineno}: " if error.lineno else ""
+        raise Unreadable(f"{where}{error.msg}") from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise Unreadable(str(error) or type(error).__name__) from None
 
