@@ -95,8 +95,8 @@ async def test_a_watch_that_ends_makes_room(stub: HealthStub, monkeypatch: pytes
     states: list[int] = []
     async with asyncio.timeout(20):
         while not states:  # The server learns a little later that the first one left.
-            second = stub.Watch(health_pb2.HealthCheckRequest())
+            again = stub.Watch(health_pb2.HealthCheckRequest())
             with contextlib.suppress(grpc.aio.AioRpcError):
-                states.append((await second.read()).status)
+                states.append((await again.read()).status)
+            again.cancel()
     assert states == [NOT_SERVING]
-    second.cancel()
