@@ -62,7 +62,8 @@ def frame_of(batches: Iterable[NamespaceBatch], namespace_ids: Mapping[str, int]
                 parts.append(row.spec)
                 offset += size
                 labels.extend((space, key, value, row.task_id) for key, value in row.labels.items())
-    return Frame(_text(spaces), _text(tasks), _text(specs), _text(labels), b"".join(parts))
+    payload = b"".join(parts) or b"\0"  # Of an empty blob, SQLite's substr is null, not empty.
+    return Frame(_text(spaces), _text(tasks), _text(specs), _text(labels), payload)
 
 
 def size_of(batches: Iterable[NamespaceBatch]) -> int:

@@ -176,6 +176,11 @@ class Writing:
             StoredTask(1, large, b"spec 1"),
         ]
 
+    async def test_a_commit_may_hold_nothing_but_empty_bytes(self, store: Store) -> None:
+        await store.adopt("default")
+        await store.commit([batch(first_row(1, record=b"", spec=b""))])
+        assert await store.get("default", [1]) == [StoredTask(1, b"", b"")]
+
 
 class Reading:
     @pytest.fixture
