@@ -110,13 +110,13 @@ def _refusal(engine: Engine, submission: Submission) -> Refusal | None:
 
 
 def _key_refusal(engine: Engine, submission: Submission) -> Refusal | None:
-    keys = engine.queue.keys
+    queue = engine.queue
     keys_max = engine.limits.bounds.fairness_keys_max
     spec = submission.spec
-    if len(keys) < keys_max or (spec.priority, spec.fairness_key) in keys:
+    if queue.key_count < keys_max or spec.fairness_key in queue.keys[spec.priority]:
         return None
-    engine.queue.sweep_keys()
-    if len(keys) < keys_max:
+    queue.sweep_keys()
+    if queue.key_count < keys_max:
         return None
     return _full(reasons.FAIRNESS_KEYS_EXHAUSTED, "fairness_keys_max", keys_max, "fairness keys in use")
 

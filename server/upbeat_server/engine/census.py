@@ -32,7 +32,7 @@ class Census(msgspec.Struct):
 
 
 def census(engine: Engine, now_ms: int) -> Census:
-    """Count. Costs as much as there are agents, lanes and fairness keys; not tasks."""
+    """Count. Costs as much as there are agents, lanes, fairness keys and tasks that stepped aside."""
     agents = dict.fromkeys(AgentState, 0)
     slots = in_use = 0
     for agent in engine.fleet.agents.values():
@@ -48,7 +48,7 @@ def census(engine: Engine, now_ms: int) -> Census:
         attempts=dict(counters.attempts),
         retries=counters.retries,
         leases_lost=counters.leases_lost,
-        queue_depth={int(key): depth for key, depth in engine.queue.depth_by_priority.items()},
+        queue_depth=_depths(engine),
         oldest_age_ms=_oldest_ages(engine, now_ms),
         agents={int(state): count for state, count in agents.items()},
         slots=slots,
@@ -56,6 +56,15 @@ def census(engine: Engine, now_ms: int) -> Census:
         queue_bytes=engine.queue_bytes,
         signatures=len(engine.queue.signatures),
     )
+
+
+def _depths(engine: Engine) -> dict[int, int]:
+    """Queued tasks by class, those that stepped aside included."""
+    depths = {int(priority): depth for priority, depth in engine.queue.depth_by_priority.items()}
+    for signature in engine.asides:
+        for task in signature.aside:
+            depths[task.spec.priority] += 1
+    return depths
 
 
 def _oldest_ages(engine: Engine, now_ms: int) -> dict[int, int]:

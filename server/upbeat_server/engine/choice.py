@@ -19,6 +19,9 @@ TINY_MS = 20.0
 
 CHUNK_TASKS = 64
 
+CHUNKS_MAX = 1_000
+"""Types whose last agent is remembered; the one that began its chunk first is forgotten."""
+
 
 class Choice(Protocol):
     """Picks an agent for a task."""
@@ -52,6 +55,9 @@ class LeastLoaded:
             agent = last
         else:
             left = CHUNK_TASKS
+            self._chunk.pop(task_type, None)
+            if len(self._chunk) >= CHUNKS_MAX:
+                del self._chunk[next(iter(self._chunk))]
         self._chunk[task_type] = (agent, left - 1)
         return agent
 

@@ -9,6 +9,7 @@ longer than its class may, if there is one.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine import leases
@@ -30,7 +31,11 @@ PAIRS_MAX = 1_000
 """Requirements matched against profiles in one turn."""
 
 ASIDE_MAX = 1_000
+"""Tasks of one requirement that wait for an agent that has not failed them; beyond, any will do."""
+
 ASIDE_TURN_MAX = 32
+"""Tasks that are offered again in one turn after they stepped aside."""
+
 ASIDE_RETRY_MS = 1_000
 
 
@@ -39,7 +44,7 @@ def dispatch(engine: Engine, now_ms: int) -> None:
     engine.turn_wanted_ms = 0
     if not engine.fleet.match_some(PAIRS_MAX):
         engine.turn_wanted_ms = now_ms
-    _recall_aside(engine, now_ms)
+    recalled = _recall_aside(engine, now_ms)
     left = HAND_OUTS_MAX
     for priority in CLASSES:
         ready = engine.queue.ready[priority]
@@ -48,19 +53,21 @@ def dispatch(engine: Engine, now_ms: int) -> None:
             if found is None:
                 break
             left -= 1
-            _hand_out(engine, found[1], now_ms)
-    if not left:
+            if not _hand_out(engine, found[1], now_ms):
+                recalled -= 1
+    if not left or (recalled > 0 and engine.asides):
         engine.turn_wanted_ms = now_ms
 
 
-def _hand_out(engine: Engine, task: Task, now_ms: int) -> None:
+def _hand_out(engine: Engine, task: Task, now_ms: int) -> bool:
+    """Hand out the task that goes first; False if it stepped aside."""
     signature = task.signature
     candidates = engine.fleet.candidates(signature)
     if task.rejections or task.record.failed_agents:
         candidates = _acceptable(engine, task, candidates, now_ms)
         if not candidates:
             _set_aside(engine, task, now_ms)
-            return
+            return False
     agent = engine.choice.pick(task, candidates)
     ordering = engine.limits.ordering
     if (agent.turn + agent.index) % ordering.overdue_turn == 0:
@@ -68,60 +75,57 @@ def _hand_out(engine: Engine, task: Task, now_ms: int) -> None:
         if overdue is not None:
             task = overdue
     leases.grant(engine, task, agent, now_ms)
+    return True
 
 
 def _acceptable(engine: Engine, task: Task, candidates: list[Agent], now_ms: int) -> list[Agent]:
     """Candidates that have neither failed the task nor given it back lately.
 
-    That an agent failed it is a preference: it is dropped when no other agent is left.
+    That an agent failed it is a preference: it is dropped when no other agent is left. Costs
+    as much as agents failed the task or gave it back, however large the fleet is.
     """
     rejections = task.rejections or {}
-    failed = task.record.failed_agents
-    found = [
-        agent
-        for agent in candidates
-        if agent.agent_id not in failed and not _is_avoided(rejections, agent, now_ms)
-    ]
-    if found:
+    unwilling = {agent_id for agent_id, (_, until_ms) in rejections.items() if now_ms < until_ms}
+    shunned = unwilling.union(task.record.failed_agents)
+    found = [agent for agent in candidates if agent.agent_id not in shunned]
+    if found or not shunned:
         return found
-    others = False
-    for agent in engine.fleet.capable(task.signature):
-        if agent.agent_id not in failed and not _is_avoided(rejections, agent, now_ms):
-            if agent.available:
-                return [agent]
-            others = True
-    if others and len(task.signature.aside) < ASIDE_MAX:
+    fleet, signature = engine.fleet, task.signature
+    another = fleet.free_besides(signature, shunned)
+    if another is not None:
+        return [another]
+    if len(signature.aside) < ASIDE_MAX and fleet.is_offered_besides(signature, shunned):
         return []
-    return [agent for agent in candidates if not _is_avoided(rejections, agent, now_ms)]
-
-
-def _is_avoided(rejections: dict[str, tuple[int, int]], agent: Agent, now_ms: int) -> bool:
-    rejection = rejections.get(agent.agent_id)
-    return rejection is not None and now_ms < rejection[1]
+    another = fleet.free_besides(signature, unwilling)
+    return [another] if another is not None else []
 
 
 def _set_aside(engine: Engine, task: Task, now_ms: int) -> None:
     """No free agent suits the task: it steps aside, so that those behind it can go."""
     engine.queue.remove(task)
-    task.signature.aside.append(task)
+    task.signature.aside[task] = None
     engine.asides[task.signature] = None
     if not engine.turn_wanted_ms:
         engine.turn_wanted_ms = now_ms + ASIDE_RETRY_MS
 
 
-def _recall_aside(engine: Engine, now_ms: int) -> None:
-    """Offer some of the tasks that stepped aside again, oldest first."""
+def _recall_aside(engine: Engine, now_ms: int) -> int:
+    """Offer some of the tasks that stepped aside again, the longest waiting first. Answers how many."""
+    recalled = 0
     for signature in list(engine.asides):
         aside = signature.aside
         if signature.free_profiles:
-            recalled = aside[:ASIDE_TURN_MAX]
-            del aside[:ASIDE_TURN_MAX]
-            for task in recalled:
+            for task in list(islice(aside, ASIDE_TURN_MAX - recalled)):
+                recalled += 1
+                del aside[task]
                 engine.queue.push(task, engine.predictor.type_ms(task.spec.type))
-        if not aside:
-            del engine.asides[signature]
-        else:
+        del engine.asides[signature]
+        if aside:
+            engine.asides[signature] = None  # Last of all: every requirement has its turn.
             engine.turn_wanted_ms = engine.turn_wanted_ms or now_ms + ASIDE_RETRY_MS
+        if recalled >= ASIDE_TURN_MAX:
+            break
+    return recalled
 
 
 def _overdue_head(engine: Engine, agent: Agent, now_ms: int) -> Task | None:
@@ -141,7 +145,7 @@ def _overdue_head(engine: Engine, agent: Agent, now_ms: int) -> Task | None:
         if limit_ms is None:
             continue
         due_ms = head.record.queued_since_ms + limit_ms
-        if due_ms < best_due_ms and _acceptable(engine, head, [agent], now_ms) == [agent]:
+        if due_ms < best_due_ms and agent in _acceptable(engine, head, [agent], now_ms):
             best, best_due_ms = head, due_ms
     return best
 

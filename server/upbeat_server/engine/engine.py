@@ -165,7 +165,7 @@ class Engine:
         if task.queue_stamp:
             self.queue.remove(task)
         elif before == TaskState.QUEUED:
-            task.signature.aside.remove(task)
+            del task.signature.aside[task]
         record.state = after
         self.counters.live[before] -= 1
         if after in FINISHED:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from upbeat_server.engine.model import AgentState, TaskState
+from upbeat_server.engine.queue import order_of
 
 if TYPE_CHECKING:
     from upbeat_server.engine.agent import Agent
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 CLOSEST_MAX = 10
 AGENTS_LOOKED_AT_MAX = 2_000
+TASKS_LOOKED_AT_MAX = 10_000
 
 
 class WaitKind(IntEnum):
@@ -69,10 +71,10 @@ def explain(engine: Engine, task_id: TaskId, now_ms: int) -> Explanation | None:
         agent = engine.fleet.agents.get(agent_id)
         why = engine.choice.explain(task, agent) if agent is not None else "it has left since"
         choice = f"{agent_id}: {why}"
-    return Explanation(task.record.state, _waits(engine, task, fits, now_ms), fits[:CLOSEST_MAX], choice)
+    return Explanation(task.record.state, _waits(engine, task, fits), fits[:CLOSEST_MAX], choice)
 
 
-def _waits(engine: Engine, task: Task, fits: list[Fit], now_ms: int) -> list[Wait]:
+def _waits(engine: Engine, task: Task, fits: list[Fit]) -> list[Wait]:
     record = task.record
     if record.state == TaskState.RUNNING:
         return []
@@ -103,7 +105,10 @@ def _waits(engine: Engine, task: Task, fits: list[Fit], now_ms: int) -> list[Wai
 
 
 def _ahead(engine: Engine, task: Task) -> int:
-    """Tasks of the same requirement that come first: higher classes, and older ones of its own key."""
+    """Tasks of the same requirement that come first: higher classes, and earlier ones of its own key.
+
+    Of a long queue every n-th is looked at, evenly over it, and the rest is estimated.
+    """
     count = 0
     for priority, lane in task.signature.lanes.items():
         if priority > task.spec.priority:
@@ -111,8 +116,11 @@ def _ahead(engine: Engine, task: Task) -> int:
         elif priority == task.spec.priority:
             bin_ = lane.bins.get(task.spec.fairness_key)
             if bin_ is not None:
-                mine = (task.record.create_ms, task.record.task_id)
-                count += sum(entry[:2] < mine for entry in bin_.tasks if entry[3].queue_stamp == entry[2])
+                mine = (order_of(task, engine.predictor.type_ms(task.spec.type)), task.task_id)
+                step = 1 + len(bin_.tasks) // TASKS_LOOKED_AT_MAX
+                sample = [entry for entry in bin_.tasks[::step] if entry[3].queue_stamp == entry[2]]
+                earlier = sum(entry[:2] < mine for entry in sample)
+                count += earlier if step == 1 else bin_.depth * earlier // max(1, len(sample))
     return count
 
 

@@ -18,7 +18,7 @@ from upbeat_server.engine.agent import Agent
 from upbeat_server.engine.model import AgentState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Set
 
     from upbeat_server.engine.model import Labels, SessionId
     from upbeat_server.engine.queue import Queue, Signature
@@ -27,6 +27,9 @@ ProfileKey: TypeAlias = "tuple[frozenset[str], tuple[tuple[str, str], ...]]"
 
 CANDIDATES_MAX = 32
 """Profiles looked at for one task: the best of 32 is as good as the best of all."""
+
+OTHERS_MAX = 64
+"""Agents looked at to tell whether a task may wait for another one than those that failed it."""
 
 
 class Profile:
@@ -60,6 +63,15 @@ class Profile:
             heappop(free)
         return None
 
+    def least_loaded_besides(self, shunned: Set[str]) -> Agent | None:
+        """The free agent with the smallest load that is not among ``shunned`` (agent ids)."""
+        passed = []
+        while (agent := self.least_loaded()) is not None and agent.agent_id in shunned:
+            passed.append(heappop(self.free))
+        for entry in passed:
+            heappush(self.free, entry)
+        return agent
+
     def enter(self, agent: Agent) -> None:
         """Enter a free agent under its present load."""
         agent.free_stamp += 1
@@ -76,8 +88,10 @@ class Fleet:
         "_count",
         "_matching",
         "_of_capability",
+        "_of_type",
         "_queue",
         "agents",
+        "gone",
         "of_index",
         "profiles",
         "sessions",
@@ -88,7 +102,9 @@ class Fleet:
         self._count = 0
         self._matching: deque[Iterator[tuple[Signature, Profile]]] = deque()
         self._of_capability: dict[str, dict[Profile, None]] = {}
+        self._of_type: dict[str, dict[Signature, None]] = {}
         self.agents: dict[str, Agent] = {}
+        self.gone: dict[str, Agent] = {}  # Disconnected ones, the longest gone first.
         self.of_index: dict[int, Agent] = {}
         self.sessions: dict[SessionId, Agent] = {}
         self.profiles: dict[ProfileKey, Profile] = {}
@@ -102,10 +118,12 @@ class Fleet:
     def forget(self, agent: Agent) -> None:
         """Forget a disconnected agent."""
         del self.agents[agent.agent_id]
+        self.gone.pop(agent.agent_id, None)
         del self.of_index[agent.index]
 
     def leave(self, agent: Agent) -> None:
-        """Take a disconnected agent out of its profile."""
+        """Take a disconnected agent out of its profile; it is listed a while."""
+        self.gone[agent.agent_id] = agent
         if agent.profile is not None:
             self._withdraw(agent, agent.profile)
 
@@ -175,18 +193,25 @@ class Fleet:
 
     def watch_for(self, signature: Signature) -> None:
         """Match a new signature against the fleet, in the turns to come."""
+        self._of_type.setdefault(signature.requirement[0], {})[signature] = None
         self._matching.append(self._pairs_of_signature(signature))
 
     def unwatch(self, signature: Signature) -> None:
         """Forget a signature that no live task has."""
+        task_type = signature.requirement[0]
+        of_type = self._of_type[task_type]
+        del of_type[signature]
+        if not of_type:
+            del self._of_type[task_type]
         for profile in signature.profiles:
             profile.signatures.pop(signature, None)
         signature.profiles.clear()
         signature.free_profiles.clear()
 
     def _pairs_of_profile(self, profile: Profile) -> Iterator[tuple[Signature, Profile]]:
-        for signature in list(self._queue.signatures.values()):
-            if signature.requirement[0] in profile.capabilities:
+        # In the order of the types, for sets of strings have none.
+        for capability in sorted(profile.capabilities):
+            for signature in list(self._of_type.get(capability, ())):
                 yield signature, profile
 
     def _pairs_of_signature(self, signature: Signature) -> Iterator[tuple[Signature, Profile]]:
@@ -203,6 +228,7 @@ class Fleet:
                 self._match(signature, profile)
             if left <= 0:
                 return False
+            left -= 1  # For the search itself, or many that find nothing would cost nothing.
             self._matching.popleft()
         return True
 
@@ -229,9 +255,22 @@ class Fleet:
             signature.free_profiles[first] = None
         return found
 
-    def capable(self, signature: Signature) -> Iterator[Agent]:
-        """Every connected agent that satisfies the signature, busy ones included."""
-        for profile in signature.profiles:
-            for agent in profile.agents.values():
-                if agent.state is AgentState.CONNECTED:
-                    yield agent
+    def free_besides(self, signature: Signature, shunned: Set[str]) -> Agent | None:
+        """A free agent that satisfies the signature and is not among ``shunned`` (agent ids)."""
+        # Each of the shunned spoils one profile at most.
+        for profile in islice(signature.free_profiles, len(shunned) + 1):
+            agent = profile.least_loaded_besides(shunned)
+            if agent is not None:
+                return agent
+        return None
+
+    def is_offered_besides(self, signature: Signature, shunned: Set[str]) -> bool:
+        """Whether an agent that is not among ``shunned`` could get it, busy ones included.
+
+        Looks at a bounded number of agents, so it may miss one behind many that are about to leave.
+        """
+        agents = (agent for profile in signature.profiles for agent in profile.agents.values())
+        return any(
+            agent.state is AgentState.CONNECTED and agent.slots > 0 and agent.agent_id not in shunned
+            for agent in islice(agents, len(shunned) + OTHERS_MAX)
+        )

@@ -73,10 +73,15 @@ def _agents(engine: Engine) -> Iterator[str]:
             yield f"{name} is {'not ' if free else ''}listed as free"
         if (agent.session_id != 0) != (engine.fleet.sessions.get(agent.session_id) is agent):
             yield f"{name} and its session disagree"
+    gone = {name for name, agent in engine.fleet.agents.items() if agent.state is AgentState.DISCONNECTED}
+    if gone != engine.fleet.gone.keys():
+        yield "the list of agents that are gone is wrong"
     for profile in engine.fleet.profiles.values():
         free_count = sum(agent.available for agent in profile.agents.values())
         if free_count != profile.free_count or not profile.agents:
             yield f"a profile counts {profile.free_count} free agents of {free_count}"
+        if (profile.least_loaded() is None) != (free_count == 0):
+            yield "a profile has lost its free agents"
         for signature in profile.signatures:
             if (profile in signature.free_profiles) != (free_count > 0):
                 yield f"a signature and a profile disagree on being free: {signature.requirement}"
@@ -90,11 +95,26 @@ def _queue(engine: Engine) -> Iterator[str]:
             depth += lane.depth
             if lane.depth != sum(bin_.depth for bin_ in lane.bins.values()):
                 yield f"a lane of {signature.requirement} miscounts"
-            if lane.is_ready and lane.depth and not lane.listed:
-                yield f"a lane of {signature.requirement} is ready and not listed"
+            first = lane.first() if lane.depth else None
+            if lane.depth and first is None:
+                yield f"a lane of {signature.requirement} has lost its tasks"
+            if first is not None and any(bin_.rank < first[0] for bin_ in lane.bins.values()):
+                yield f"a lane of {signature.requirement} has a first task that is not"
+            if lane.is_ready and not (lane.listed and first is not None and lane.bound <= first[0]):
+                yield f"a lane of {signature.requirement} is ready and not listed in its place"
     queued = sum(task.record.state == TaskState.QUEUED for task in engine.tasks.values())
     if depth != queued:
         yield f"{queued} tasks are QUEUED, {depth} are in the queue"
+    backlog = Counter(
+        (task.spec.priority, task.spec.fairness_key) for task in engine.tasks.values() if task.queue_stamp
+    )
+    keys = {
+        (priority, key.name): key.backlog
+        for priority, of_class in engine.queue.keys.items()
+        for key in of_class.values()
+    }
+    if backlog != {name: count for name, count in keys.items() if count}:
+        yield "fairness keys miscount their tasks"
     live = Counter(task.signature.requirement for task in engine.tasks.values())
     known = {key: signature.live for key, signature in engine.queue.signatures.items()}
     if live != known:

@@ -7,7 +7,9 @@ lazily, so the cost of an operation does not depend on how many tasks wait.
 Fairness is start-time fair queueing (Goyal, Vin, Cheng, 1996): a key pays
 ``predicted work / weight`` when a task is handed out and is corrected when the
 attempt ends; a key that becomes backlogged again starts at the class's virtual
-time, so that it neither keeps a grudge nor a debt from when it was idle.
+time, so that it neither keeps a grudge nor a debt from when it was idle. What a
+backlogged key gets back is a credit against its next charges: the virtual time of
+a key that waits never falls, so nothing has to be searched for and moved.
 
 ``Ready`` finds the first task over all lanes of a class that have a free agent.
 Its entries are lower bounds of the lanes' ranks: a rank that rose is found out
@@ -67,19 +69,19 @@ class Signature:
         self.free_profiles: dict[Profile, None] = {}
         self.lanes: dict[int, Lane] = {}
         # Queued tasks that every free agent has failed or rejected; they step aside for others.
-        self.aside: list[Task] = []
+        self.aside: dict[Task, None] = {}
 
 
 class FairnessKey:
     """One fairness key within a class."""
 
-    __slots__ = ("backlog", "bins", "name", "virtual")
+    __slots__ = ("backlog", "credit", "name", "virtual")
 
     def __init__(self, name: str, virtual: float) -> None:
         self.name = name
         self.virtual = virtual
         self.backlog = 0  # Queued tasks over all lanes.
-        self.bins: dict[Lane, Bin] = {}
+        self.credit = 0.0  # What it paid too much and has not used yet; 0 while it is idle.
 
 
 class Bin:
@@ -221,15 +223,16 @@ class Ready:
 class Queue:
     """All queued tasks of a namespace."""
 
-    __slots__ = ("_stamp", "class_virtual", "depth_by_priority", "keys", "ready", "signatures")
+    __slots__ = ("_stamp", "_swept_at", "class_virtual", "depth_by_priority", "keys", "ready", "signatures")
 
     def __init__(self) -> None:
         self.signatures: dict[Requirement, Signature] = {}
-        self.keys: dict[tuple[int, str], FairnessKey] = {}
+        self.keys: dict[int, dict[str, FairnessKey]] = {priority: {} for priority in CLASSES}
         self.class_virtual: dict[int, float] = dict.fromkeys(CLASSES, 0.0)
         self.depth_by_priority: dict[int, int] = dict.fromkeys(CLASSES, 0)
         self.ready: dict[int, Ready] = {priority: Ready() for priority in CLASSES}
         self._stamp = 0
+        self._swept_at: list[float] = []
 
     def push(self, task: Task, expected_ms: float) -> None:
         """Queue a task whose record is QUEUED."""
@@ -241,7 +244,7 @@ class Queue:
         key = self._key(priority, task.spec.fairness_key)
         bin_ = lane.bins.get(key.name)
         if bin_ is None:
-            bin_ = lane.bins[key.name] = key.bins[lane] = Bin(key)
+            bin_ = lane.bins[key.name] = Bin(key)
         self._stamp += 1
         task.queue_stamp = self._stamp
         order_ms = order_of(task, expected_ms)
@@ -255,19 +258,22 @@ class Queue:
             self.ready[priority].enter(lane, rank)
 
     def _key(self, priority: int, name: str) -> FairnessKey:
-        key = self.keys.get((priority, name))
-        if key is None:
-            key = self.keys[priority, name] = FairnessKey(name, self.class_virtual[priority])
-        elif not key.backlog:
-            # Back from idling: without this clamp it would come with a grudge.
-            key.virtual = max(key.virtual, self.class_virtual[priority])
+        """The key, at the class's time if it is new or back from idling without a debt.
+
+        Without this clamp it would come with a grudge. Back from idling it is another key than
+        before: what attempts of back then give back is nothing to it.
+        """
+        keys = self.keys[priority]
+        key = keys.get(name)
+        if key is None or (not key.backlog and key.virtual <= self.class_virtual[priority]):
+            key = keys[name] = FairnessKey(name, self.class_virtual[priority])
         return key
 
     def remove(self, task: Task) -> None:
         """Take a task out that was pushed. Its entries in heaps go when they come up."""
         priority = task.spec.priority
         lane = task.signature.lanes[priority]
-        key = self.keys[priority, task.spec.fairness_key]
+        key = self.keys[priority][task.spec.fairness_key]
         bin_ = lane.bins[key.name]
         task.queue_stamp = 0
         bin_.depth -= 1
@@ -276,41 +282,51 @@ class Queue:
         self.depth_by_priority[priority] -= 1
         if not bin_.depth:
             bin_.listed = False
+            bin_.tasks.clear()
             del lane.bins[key.name]
-            del key.bins[lane]
             if not key.backlog:
+                key.virtual -= key.credit
+                key.credit = 0.0
                 self._forget_idle(priority, key)
-
-    def charge(self, task: Task, work_ms: float) -> None:
-        """A task is handed out: its key pays for the work expected."""
-        priority = task.spec.priority
-        key = self._key(priority, task.spec.fairness_key)
-        self.class_virtual[priority] = max(self.class_virtual[priority], key.virtual)
-        key.virtual += work_ms / task.spec.fairness_weight
         if not self.depth_by_priority[priority]:
             self._close_busy_period(priority)
 
+    def charge(self, task: Task, work_ms: float) -> None:
+        """A task was taken out to be run: its key pays for the work expected, if anything waits."""
+        priority = task.spec.priority
+        if not self.depth_by_priority[priority]:
+            return
+        key = self._key(priority, task.spec.fairness_key)
+        self.class_virtual[priority] = max(self.class_virtual[priority], key.virtual)
+        work = work_ms / task.spec.fairness_weight
+        credit = min(work, key.credit)
+        key.credit -= credit
+        key.virtual += work - credit
+        task.charged_key = key
+
     def _close_busy_period(self, priority: int) -> None:
         """Nothing waits in the class: all debts are void, its time moves past them."""
-        idle = [key for (of, _), key in self.keys.items() if of == priority]
-        virtual = max((key.virtual for key in idle), default=0.0)
+        keys = self.keys[priority]
+        virtual = max((key.virtual for key in keys.values()), default=0.0)
         self.class_virtual[priority] = max(self.class_virtual[priority], virtual)
-        for key in idle:
-            del self.keys[priority, key.name]
+        keys.clear()
 
     def settle(self, task: Task, difference_ms: float) -> None:
-        """The attempt took ``difference_ms`` more (less, if negative) than was charged."""
+        """The attempt took ``difference_ms`` more (less, if negative) than was charged.
+
+        Nothing is settled with a key whose debt was void in the meantime.
+        """
         priority = task.spec.priority
-        key = self.keys.get((priority, task.spec.fairness_key))
-        if key is None:
+        key, task.charged_key = task.charged_key, None
+        if key is None or self.keys[priority].get(key.name) is not key:
             return
-        key.virtual += difference_ms / task.spec.fairness_weight
-        if not key.backlog:
-            self._forget_idle(priority, key)
-        elif difference_ms < 0:
-            for lane, bin_ in key.bins.items():
-                lane.enter(bin_, bin_.rank)
-                self.offer(lane)
+        difference = difference_ms / task.spec.fairness_weight
+        if difference < 0 and key.backlog:
+            key.credit -= difference
+        else:
+            key.virtual += difference
+            if not key.backlog:
+                self._forget_idle(priority, key)
 
     def offer(self, lane: Lane) -> None:
         """Enter a lane's present rank, for example after an agent for it became free."""
@@ -324,16 +340,26 @@ class Queue:
         for lane in signature.lanes.values():
             self.offer(lane)
 
+    @property
+    def key_count(self) -> int:
+        """Fairness keys over all classes."""
+        return sum(len(keys) for keys in self.keys.values())
+
     def sweep_keys(self) -> None:
         """Forget the idle keys whose debt their class has caught up with."""
-        for (priority, _), key in list(self.keys.items()):
-            if not key.backlog:
-                self._forget_idle(priority, key)
+        times = list(self.class_virtual.values())
+        if times == self._swept_at:
+            return  # A key that became idle since was looked at then.
+        self._swept_at = times
+        for priority, keys in self.keys.items():
+            for key in list(keys.values()):
+                if not key.backlog:
+                    self._forget_idle(priority, key)
 
     def _forget_idle(self, priority: int, key: FairnessKey) -> None:
         """Drop an idle key that owes nothing: it would start at the class's time anyway."""
         if key.virtual <= self.class_virtual[priority]:
-            self.keys.pop((priority, key.name), None)
+            self.keys[priority].pop(key.name, None)
 
 
 def order_of(task: Task, expected_ms: float) -> int:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from upbeat_server.engine.model import Error, RetryPolicy, TaskRecord, TaskSpec
 
 
+DOUBLINGS_MAX = 64
+"""Failures after which the wait grows no more, whatever the policy says."""
+
+
 def may_retry(spec: TaskSpec, record: TaskRecord, error: Error) -> bool:
     """Whether another attempt is allowed after ``record.failures`` charged ones.
 
@@ -30,6 +34,9 @@ def backoff_ms(policy: RetryPolicy, failures: int, entropy: Entropy) -> int:
     ``failures`` counts from 1. The half that is never given up keeps a storm of retries
     from arriving at once at an agent that just failed.
     """
-    exponent = min(failures - 1, 64)
-    computed = min(policy.initial_backoff_ms * policy.multiplier**exponent, policy.max_backoff_ms)
+    computed = float(min(policy.initial_backoff_ms, policy.max_backoff_ms))
+    for _ in range(min(failures - 1, DOUBLINGS_MAX)):
+        if not 0 < computed < policy.max_backoff_ms:
+            break
+        computed = min(computed * policy.multiplier, policy.max_backoff_ms)
     return round(computed * (0.5 + 0.5 * entropy.uniform()))

@@ -38,6 +38,7 @@ def connect(engine: Engine, event: AgentConnected, now_ms: int) -> None:
     resumed = event.session_id != NO_SESSION and event.session_id == agent.last_session_id
     if not resumed:
         agent.drain_wanted = False
+    engine.fleet.gone.pop(agent.agent_id, None)
     agent.session_id = agent.last_session_id = engine.next_session()
     engine.fleet.sessions[agent.session_id] = agent
     agent.name = event.name
@@ -82,13 +83,12 @@ def _reconcile(engine: Engine, agent: Agent, held_leases: list[int], now_ms: int
 
 
 def _has_room(engine: Engine) -> bool:
-    agents = engine.fleet.agents
-    if len(agents) < engine.limits.bounds.agents_max:
+    fleet = engine.fleet
+    if len(fleet.agents) < engine.limits.bounds.agents_max:
         return True
-    for agent in list(agents.values()):
-        if agent.state is AgentState.DISCONNECTED:
-            forget(engine, agent)
-            return True
+    for agent in fleet.gone.values():  # The one that left first makes room.
+        forget(engine, agent)
+        return True
     return False
 
 

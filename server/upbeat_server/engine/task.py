@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from upbeat_server.engine.agent import Agent
     from upbeat_server.engine.events import AttemptProgressed
     from upbeat_server.engine.model import TaskId, TaskRecord, TaskSpec
-    from upbeat_server.engine.queue import Signature
+    from upbeat_server.engine.queue import FairnessKey, Signature
 
 
 class Task:
@@ -17,6 +17,7 @@ class Task:
     __slots__ = (
         "ack_due_ms",
         "agent",
+        "charged_key",
         "charged_ms",
         "paused_ms",
         "progress",
@@ -53,8 +54,9 @@ class Task:
         self.paused_ms = 0
         # Of its valid entry in the queue; 0: not queued.
         self.queue_stamp = 0
-        # What its fairness key paid for the running attempt.
+        # What its fairness key paid for the running attempt, and which key that was.
         self.charged_ms = 0.0
+        self.charged_key: FairnessKey | None = None
         # Bucket of its one timer; 0: not armed.
         self.timer_ms = 0
 

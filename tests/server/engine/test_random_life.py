@@ -257,7 +257,7 @@ class Life(RuleBasedStateMachine):
         assert not any(agent.in_use for agent in engine.fleet.agents.values()), "a slot leaked"
         assert not any(engine.queue.depth_by_priority.values())
         assert not engine.queue.signatures
-        assert not engine.queue.keys
+        assert not engine.queue.key_count
         assert not engine.asides
         assert not engine.dedup_keys
         assert engine.queue_bytes == 0
