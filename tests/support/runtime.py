@@ -15,7 +15,7 @@ from upbeat_server.store import codec
 from upbeat_server.store.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from upbeat_server.engine.limits import Limits
     from upbeat_server.runtime.bounds import RuntimeBounds
@@ -59,6 +59,13 @@ async def settle(turns: int = 20) -> None:
     """Let everything that is ready to run do so."""
     for _ in range(turns):
         await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let everything run until the condition holds."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 - there is no event for whatever a test looks at
+            await asyncio.sleep(0)
 
 
 class Worker:

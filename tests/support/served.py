@@ -34,13 +34,13 @@ class Served:
         self.orchestrator = orchestrator
         self.channel = channel
         self.clock = clock
-        self.tasks: Any = task_service_pb2_grpc.TaskServiceStub(channel)  # type: ignore[no-untyped-call]
-        self.agents: Any = agent_service_pb2_grpc.AgentServiceStub(channel)  # type: ignore[no-untyped-call]
+        self.tasks: Any = task_service_pb2_grpc.TaskServiceStub(channel)
+        self.agents: Any = agent_service_pb2_grpc.AgentServiceStub(channel)
 
     async def submit(self, task_type: str = "echo", **fields: Any) -> task_service_pb2.SubmitTaskResponse:
         """Submit one task."""
         request_id = fields.pop("request_id", "")
-        spec = {"type": task_type, **fields}
+        spec: Any = {"type": task_type, **fields}
         answer: task_service_pb2.SubmitTaskResponse = await self.tasks.SubmitTask(
             task_service_pb2.SubmitTaskRequest(spec=spec, request_id=request_id), timeout=PATIENCE_S
         )

@@ -91,9 +91,7 @@ class AgentStream:
         message.ClearField("hello")
         while message is not None:
             if message.HasField("hello"):
-                raise refused(
-                    reasons.HELLO_REPEATED, "hello was said already: a stream belongs to one agent"
-                )
+                raise refused(reasons.HELLO_REPEATED, "hello was said already: a stream belongs to one agent")
             await session.report(reader.read(message), message.ByteSize())
             if session.keep_or_close():
                 self._orchestrator.observer.stream_ended("agent", reasons.SLOW_READER)

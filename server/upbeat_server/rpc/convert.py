@@ -125,9 +125,7 @@ def fill_agent(message: agent_pb2.Agent, agent: AgentSnapshot) -> None:
     message.completed_count = agent.completed
     message.failed_count = agent.failed
     for line in agent.performance:
-        added = message.performance.add(
-            type=line.type, count=line.count, success_rate=line.success_rate
-        )
+        added = message.performance.add(type=line.type, count=line.count, success_rate=line.success_rate)
         fill_duration(added.duration_estimate, round(line.duration_ms))
 
 

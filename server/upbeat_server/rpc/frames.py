@@ -153,9 +153,7 @@ class FrameReader:
                 results.append(AttemptEnded(lease_id, None, error, usage, rejected=True))
         return results
 
-    def _output(
-        self, lease_id: int, message: payload_pb2.Payload, usage: Usage | None
-    ) -> AttemptEnded:
+    def _output(self, lease_id: int, message: payload_pb2.Payload, usage: Usage | None) -> AttemptEnded:
         faults = Faults()
         output = read_payload(message, "output", faults)
         if faults:
@@ -312,9 +310,7 @@ def _heartbeat_slots(message: agent_service_pb2.Heartbeat, faults: Faults) -> in
 
 def _failure(lease_id: int, message: payload_pb2.Error, usage: Usage | None) -> AttemptEnded:
     if not is_reason(message.reason):
-        error = Error(
-            reasons.INVALID_RESULT, "error.reason must be 1 to 63 characters of [A-Za-z0-9_.-]"
-        )
+        error = Error(reasons.INVALID_RESULT, "error.reason must be 1 to 63 characters of [A-Za-z0-9_.-]")
         return AttemptEnded(lease_id, None, error, usage, rejected=True)
     details = dict(sorted(message.details.items())[:DETAILS_MAX])
     error = Error(

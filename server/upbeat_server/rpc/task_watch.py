@@ -149,5 +149,3 @@ class TaskWatchCall:
             progress.message = event.message
             progress.chunk = event.chunk
             progress.sequence = event.sequence
-
-

@@ -143,9 +143,7 @@ def _plain(value: struct_pb2.Value) -> Any:
             raise ValueError("a value is unset")
 
 
-def read_duration(
-    value: Duration, field: str, faults: Faults, *, zero_allowed: bool = False
-) -> int:
+def read_duration(value: Duration, field: str, faults: Faults, *, zero_allowed: bool = False) -> int:
     """Whole milliseconds, rounded up."""
     seconds, nanos = value.seconds, value.nanos
     if not -1_000_000_000 < nanos < 1_000_000_000 or seconds < 0 or nanos < 0:

@@ -241,9 +241,7 @@ class Loop:
                 return False
             else:
                 ended = self._time()
-                self._observer.committed(
-                    ended - attempt_started, sum(len(batch.rows) for batch in batches)
-                )
+                self._observer.committed(ended - attempt_started, sum(len(batch.rows) for batch in batches))
                 self._has_stalled = ended - started > STALL_S
                 self.mark_healthy()
                 return True
@@ -340,4 +338,3 @@ class Loop:
 
 def _revision(task: Task) -> int:
     return task.record.revision
-

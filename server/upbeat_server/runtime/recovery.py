@@ -40,9 +40,7 @@ async def open_namespace(
     """Adopt the namespace and restore its engine. Raises StoreError."""
     adoption = await store.adopt(name)
     clock.advance_to(adoption.clock_ms)
-    engine = Engine(
-        name, limits, epoch=adoption.epoch, clock_ms=clock.now_ms(), revision=adoption.revision
-    )
+    engine = Engine(name, limits, epoch=adoption.epoch, clock_ms=clock.now_ms(), revision=adoption.revision)
     tasks: list[tuple[TaskRecord, TaskSpec, Predicate | None, int]] = []
     for number, stored in enumerate(adoption.unfinished, 1):
         tasks.append(_restored(stored))

@@ -128,9 +128,7 @@ class TaskCalls(Desk):
         stream.leave()
         self._submission_streams -= 1
 
-    async def _wait_for_end(
-        self, namespace: Namespace, task_id: TaskId, wait_ms: int
-    ) -> TaskSnapshot | None:
+    async def _wait_for_end(self, namespace: Namespace, task_id: TaskId, wait_ms: int) -> TaskSnapshot | None:
         waiter: asyncio.Future[TaskSnapshot] = asyncio.get_running_loop().create_future()
         namespace.waiters.setdefault(task_id, []).append(waiter)
         try:

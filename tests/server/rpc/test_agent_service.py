@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import grpc
 
-from tests.support.runtime import PATIENCE_S, settle
+from tests.support.runtime import PATIENCE_S, settle, until
 from tests.support.served import WireAgent, end_of, served, told_by
 from tests.support.troubled_store import TroubledStore
-from upbeat.v1 import agent_service_pb2 as pb
+from upbeat.v1 import agent_service_pb2
+from upbeat_server.engine.events import AgentConnected
 from upbeat_server.engine.limits import Graces, Limits
 from upbeat_server.runtime.bounds import RuntimeBounds, StreamBounds
 from upbeat_server.store.store import OutcomeUnknown
+
+pb: Any = agent_service_pb2  # Messages take dicts for messages, which their stubs do not know.
 
 ACCEPTED, STALE, UNKNOWN, REJECTED = 1, 2, 3, 4
 
@@ -201,9 +205,7 @@ async def test_an_unknown_outcome_of_a_commit_ends_the_stream_for_the_agent_to_c
         await agent.say(results=[{"lease_id": lease_id, "output": {"data": b"x"}}])
         told = await end_of(agent.stream)
         assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
-        async with asyncio.timeout(PATIENCE_S):
-            while not server.orchestrator.names:
-                await asyncio.sleep(0)
+        await until(lambda: server.orchestrator.names)
         again = await WireAgent(server, held_leases=[lease_id]).connect()
         assert (await again.finish(lease_id)).outcome == ACCEPTED
 
@@ -227,9 +229,7 @@ async def test_an_agent_that_does_not_read_is_given_up_and_delays_nobody() -> No
         assert (await agent.finish((await agent.assignment()).lease_id)).outcome == ACCEPTED
 
 
-def _hello(agent_id: str, slots: int) -> object:
-    from upbeat_server.engine.events import AgentConnected
-
+def _hello(agent_id: str, slots: int) -> AgentConnected:
     return AgentConnected(0, agent_id, agent_id, ["echo"], {}, slots)
 
 

@@ -9,13 +9,14 @@ import grpc
 import pytest
 from google.protobuf import json_format, struct_pb2
 
-from tests.support.runtime import PATIENCE_S
+from tests.support.runtime import PATIENCE_S, until
 from tests.support.served import Served, WireAgent, end_of, served, told_by
 from tests.support.troubled_store import TroubledStore
-from upbeat.v1 import task_pb2
-from upbeat.v1 import task_service_pb2 as pb
+from upbeat.v1 import task_pb2, task_service_pb2
 from upbeat_server.runtime.bounds import RuntimeBounds, StreamBounds, WatchBounds
 from upbeat_server.store.store import StoreUnavailable
+
+pb: Any = task_service_pb2  # Messages take dicts for messages, which their stubs do not know.
 
 
 async def read(stream: Any) -> Any:
@@ -180,7 +181,7 @@ async def test_a_stream_submits_and_observes_and_ends_when_all_is_told() -> None
         await caller.submit("a", "b", "c")
         await caller.until("accepted", 3)
         assert caller.window > 0
-        leases = []
+        leases: list[str] = []
         while len(leases) < 3:
             leases += [item.lease_id for item in (await agent.hear()).assignments]
         await caller.stream.done_writing()
@@ -272,9 +273,7 @@ async def test_a_stream_goes_on_through_an_outage_of_the_store() -> None:
         store.fail(StoreUnavailable("disk full"))
         await caller.submit("b")
         await store.tried.wait()
-        async with asyncio.timeout(PATIENCE_S):
-            while server.orchestrator.store_is_healthy:
-                await asyncio.sleep(0)
+        await until(lambda: not server.orchestrator.store_is_healthy)
         await caller.submit("c")
         await caller.until("refused", 1)
         assert caller.refused == {"c": "STORE_UNAVAILABLE"}

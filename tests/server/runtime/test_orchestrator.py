@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.hand_clock import HandClock
-from tests.support.runtime import PATIENCE_S, Worker, running, settle, submission, submit
+from tests.support.runtime import PATIENCE_S, Worker, running, settle, submission, submit, until
 from tests.support.troubled_store import TroubledStore
 from upbeat_server.engine import reasons
 from upbeat_server.engine.events import AttemptEnded
@@ -116,9 +116,7 @@ async def test_a_store_that_cannot_commit_refuses_work_serves_reads_and_heals() 
         assert (await orchestrator.get("default", old_id)).record.state == TaskState.QUEUED
         assert len(await orchestrator.list_tasks("default", TaskQuery(), 10)) == 1
         store.heal()
-        async with asyncio.timeout(PATIENCE_S):
-            while not orchestrator.store_is_healthy:
-                await asyncio.sleep(0)
+        await until(lambda: orchestrator.store_is_healthy)
         first = await submit(orchestrator, "r1")
         assert first == await submit(orchestrator, "r1")
         assert len(await orchestrator.list_tasks("default", TaskQuery(), 10)) == 2
@@ -152,9 +150,7 @@ async def test_an_unknown_outcome_drops_the_engine_and_reads_the_store_again(was
         assert ended is not None
         assert ended.reason == reasons.STORE_UNAVAILABLE
         worker.session.leave()
-        async with asyncio.timeout(PATIENCE_S):
-            while not (orchestrator.names and orchestrator.store_is_healthy):
-                await asyncio.sleep(0)
+        await until(lambda: orchestrator.names and orchestrator.store_is_healthy)
         assert store.opened == 2
         assert (await orchestrator.get("default", old_id)).record.state == TaskState.RUNNING
         before = len(await orchestrator.list_tasks("default", TaskQuery(), 10))
@@ -178,9 +174,7 @@ async def test_a_stale_epoch_drops_the_engine_and_adopts_again() -> None:
         await store.inner.adopt("default")  # Another owner.
         refusal = await refusal_of(orchestrator.submit("default", [submission()]))
         assert refusal.reason == reasons.STORE_UNAVAILABLE
-        async with asyncio.timeout(PATIENCE_S):
-            while not orchestrator.names:
-                await asyncio.sleep(0)
+        await until(lambda: orchestrator.names)
         assert orchestrator._catalog.all()[0].engine.epoch > epoch + 1
         await submit(orchestrator)
 
@@ -191,7 +185,7 @@ async def test_a_defect_of_the_engine_costs_its_namespace_a_restart_and_no_task(
     store = TroubledStore()
     async with running(store) as orchestrator:
         task_id = await submit(orchestrator)
-        real_step = loop_module.step
+        real_step = vars(loop_module)["step"]
 
         def broken(engine: Any, event: Any, now_ms: int) -> Any:
             monkeypatch.setattr(loop_module, "step", real_step)
@@ -200,9 +194,7 @@ async def test_a_defect_of_the_engine_costs_its_namespace_a_restart_and_no_task(
         monkeypatch.setattr(loop_module, "step", broken)
         refusal = await refusal_of(orchestrator.submit("default", [submission()]))
         assert refusal.reason == reasons.STORE_UNAVAILABLE
-        async with asyncio.timeout(PATIENCE_S):
-            while not orchestrator.names:
-                await asyncio.sleep(0)
+        await until(lambda: orchestrator.names)
         assert (await orchestrator.get("default", task_id)).record.state == TaskState.QUEUED
 
 
@@ -309,9 +301,7 @@ async def test_old_finished_tasks_are_purged_and_their_request_ids_are_free_agai
         clock.move(5_000)
         orchestrator.wake()
         engine = orchestrator._catalog.all()[0].engine
-        async with asyncio.timeout(PATIENCE_S):
-            while "r1" in engine.requests:
-                await asyncio.sleep(0)
+        await until(lambda: "r1" not in engine.requests)
         assert (await refusal_of(orchestrator.get("default", task_id))).reason == reasons.TASK_NOT_FOUND
         assert await submit(orchestrator, "r1") != task_id
 

@@ -1,0 +1,97 @@
+"""What an agent's writer is given, and in which order."""
+
+from __future__ import annotations
+
+import asyncio
+
+from upbeat_server.engine.commands import Welcome
+from upbeat_server.engine.model import Payload, Refusal, ResultOutcome, SessionId, TaskSpec
+from upbeat_server.runtime.bounds import StreamBounds
+from upbeat_server.runtime.outbox import AgentOutbox, Assignment
+
+
+def assignment(lease_id: int, size: int = 10) -> Assignment:
+    return Assignment(1, lease_id, 1, TaskSpec("echo", Payload("", bytes(size))), 1_000, None, 0.0)
+
+
+async def test_what_gathers_goes_out_in_one_frame() -> None:
+    outbox = AgentOutbox(StreamBounds())
+    outbox.welcome(Welcome(1, SessionId(1), False, [], False))
+    for lease_id in range(1, 6):
+        outbox.assign(assignment(lease_id))
+    outbox.answer(9, ResultOutcome.ACCEPTED)
+    outbox.cancel(8, "CANCELLED")
+    outbox.drain("DRAINING")
+    outbox.error(Refusal("INVALID_FIELD", "odd"))
+    parcel = await outbox.take()
+    assert parcel is not None
+    assert parcel.welcome is not None
+    assert [item.lease_id for item in parcel.assignments] == [1, 2, 3, 4, 5]
+    assert parcel.cancels == [(8, "CANCELLED")]
+    assert [answer.lease for answer in parcel.answers] == [9]
+    assert parcel.drain == "DRAINING"
+    assert parcel.error is not None
+
+
+async def test_a_frame_is_bounded_in_items_and_in_bytes() -> None:
+    outbox = AgentOutbox(StreamBounds(frame_items_max=3, frame_bytes_max=3_000))
+    for lease_id in range(1, 6):
+        outbox.assign(assignment(lease_id))
+    for lease_id in range(6, 9):
+        outbox.assign(assignment(lease_id, 2_000))
+    outbox.finish()
+    frames = []
+    while (frame := await outbox.take()) is not None:
+        frames.append([item.lease_id for item in frame.assignments])
+    assert frames == [[1, 2, 3], [4, 5, 6], [7], [8]]
+
+
+async def test_control_goes_before_assignments() -> None:
+    outbox = AgentOutbox(StreamBounds(frame_items_max=2))
+    for lease_id in range(1, 4):
+        outbox.assign(assignment(lease_id))
+    for lease_id in (11, 12):
+        outbox.answer(lease_id, ResultOutcome.ACCEPTED)
+    parcel = await outbox.take()
+    assert parcel is not None
+    assert [answer.lease for answer in parcel.answers] == [11, 12]
+    assert len(parcel.assignments) == 1  # There is always room for one.
+
+
+async def test_a_cancel_never_overtakes_its_own_assignment() -> None:
+    outbox = AgentOutbox(StreamBounds(frame_items_max=1))
+    outbox.assign(assignment(1))
+    outbox.assign(assignment(2))
+    outbox.cancel(2, "CANCELLED")
+    outbox.cancel(7, "CANCELLED")
+    first, second = await outbox.take(), await outbox.take()
+    assert first is not None
+    assert second is not None
+    assert ([item.lease_id for item in first.assignments], first.cancels) == ([1], [(7, "CANCELLED")])
+    assert ([item.lease_id for item in second.assignments], second.cancels) == ([2], [(2, "CANCELLED")])
+
+
+async def test_a_writer_waits_for_something_and_ends_after_the_last() -> None:
+    outbox = AgentOutbox(StreamBounds())
+    taking = asyncio.create_task(outbox.take())
+    await asyncio.sleep(0)
+    assert not taking.done()
+    outbox.answer(1, ResultOutcome.STALE)
+    outbox.finish()
+    parcel = await taking
+    assert parcel is not None
+    assert await outbox.take() is None
+
+
+async def test_it_is_full_by_items_or_by_bytes() -> None:
+    by_items = AgentOutbox(StreamBounds(agent_items_max=1))
+    by_items.assign(assignment(1))
+    fullness = [by_items.is_full]
+    by_items.answer(1, ResultOutcome.ACCEPTED)
+    fullness.append(by_items.is_full)
+    by_bytes = AgentOutbox(StreamBounds(agent_bytes_max=1_000))
+    by_bytes.assign(assignment(1, 2_000))
+    fullness.append(by_bytes.is_full)
+    await by_bytes.take()
+    fullness.append(by_bytes.is_full)
+    assert fullness == [False, True, True, False]

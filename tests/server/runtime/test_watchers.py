@@ -1,0 +1,145 @@
+"""The ring and the watches that resume from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from upbeat_server.engine import reasons
+from upbeat_server.engine.commands import TaskProgressed
+from upbeat_server.engine.model import Refusal, TaskId, TaskRecord, TaskSpec, TaskState
+from upbeat_server.runtime.bounds import WatchBounds
+from upbeat_server.runtime.refused import Refused
+from upbeat_server.runtime.snapshot import TaskSnapshot
+from upbeat_server.runtime.watchers import Left, Progress, TaskWatch, TaskWatches, change_of, matches
+from upbeat_server.store import codec
+from upbeat_server.store.store import TaskQuery
+
+
+def change(revision: int, task_id: int = 1, state: int = 2, before: int = 0, **spec: Any) -> Any:
+    record = TaskRecord(task_id, state, 1_000 + task_id, revision=revision)
+    if state >= TaskState.COMPLETED:
+        record.end_ms = 5_000
+    spec.setdefault("type", "echo")
+    return change_of(record, TaskSpec(**spec), codec.encode_record(record), before)
+
+
+async def taken(watch: TaskWatch) -> list[str]:
+    """What the watch has, in short."""
+    told = []
+    for event in await watch.take(100, 1 << 20) or []:
+        if isinstance(event, TaskSnapshot):
+            told.append(f"task {event.record.task_id} at {event.record.revision}")
+        elif isinstance(event, Left):
+            told.append(f"left {event.task_id}")
+        elif isinstance(event, Progress):
+            told.append(f"progress {event.sequence}")
+    return told
+
+
+async def test_a_watch_is_told_in_commit_order_and_only_what_it_asked_for() -> None:
+    watches = TaskWatches(WatchBounds(), 0)
+    wide = watches.open(None, None, False, 0)
+    one = watches.open(None, TaskId(2), False, 0)
+    queued = watches.open(TaskQuery(states=(2,)), None, False, 0)
+    watches.publish([change(1, 1), change(2, 2), change(3, 1, 3, before=2)], 3)
+    assert await taken(wide) == ["task 1 at 1", "task 2 at 2", "task 1 at 3"]
+    assert await taken(one) == ["task 2 at 2"]
+    assert await taken(queued) == ["task 1 at 1", "task 2 at 2", "left 1"]
+    assert (wide.revision, queued.revision) == (3, 3)
+
+
+async def test_a_task_that_never_matched_does_not_leave() -> None:
+    watches = TaskWatches(WatchBounds(), 0)
+    watch = watches.open(TaskQuery(states=(2,), types=("other",)), None, False, 0)
+    watches.publish([change(1), change(2, 1, 3, before=2), change(3, 1, 4, before=3)], 3)
+    assert await taken(watch) == []
+    assert watch.revision == 3
+
+
+async def test_the_watch_of_one_task_ends_with_it() -> None:
+    watches = TaskWatches(WatchBounds(), 0)
+    watch = watches.open(None, TaskId(1), False, 0)
+    watches.publish([change(1, 1, 4, before=3)], 1)
+    assert await taken(watch) == ["task 1 at 1"]
+    assert await watch.take(10, 1_000) is None
+
+
+async def test_a_watch_resumes_from_the_ring_or_not_at_all() -> None:
+    watches = TaskWatches(WatchBounds(ring_events_max=3), 10)
+    watches.publish([change(revision, revision) for revision in range(11, 16)], 15)
+    watch = watches.open(None, None, False, 13)
+    assert await taken(watch) == ["task 14 at 14", "task 15 at 15"]
+    assert await taken(watches.open(None, None, False, 12)) == [f"task {n} at {n}" for n in (13, 14, 15)]
+    for revision in (11, 16):
+        with pytest.raises(Refused) as caught:
+            watches.open(None, None, False, revision)
+        assert caught.value.refusal.reason == reasons.REVISION_OUT_OF_RANGE
+        assert caught.value.refusal.metadata == {"oldest": "12", "newest": "15"}
+
+
+async def test_the_ring_is_bounded_in_bytes_too() -> None:
+    watches = TaskWatches(WatchBounds(ring_bytes_max=1_000), 0)
+    watches.publish([change(revision) for revision in range(1, 50)], 49)
+    with pytest.raises(Refused):
+        watches.open(None, None, False, 10)
+    assert await taken(watches.open(None, None, False, 48)) == ["task 1 at 49"]
+
+
+async def test_a_slow_watch_is_ended_with_where_to_resume() -> None:
+    watches = TaskWatches(WatchBounds(watch_events_max=2), 0)
+    watch = watches.open(None, None, False, 0)
+    watches.publish([change(1)], 1)
+    await watch.take(10, 1_000)
+    watches.publish([change(revision) for revision in range(2, 6)], 5)
+    with pytest.raises(Refused) as caught:
+        await watch.take(10, 1_000)
+    assert caught.value.refusal.reason == reasons.SLOW_READER
+    assert caught.value.refusal.metadata == {"revision": "1"}
+
+
+async def test_progress_goes_to_those_who_want_it_and_the_oldest_makes_room() -> None:
+    watches = TaskWatches(WatchBounds(progress_events_max=2), 0)
+    wants = watches.open(None, TaskId(1), True, 0)
+    other = watches.open(None, TaskId(1), False, 0)
+    watches.publish([change(1, 1, 3)], 1)
+    for sequence in range(1, 5):
+        watches.publish_progress(TaskProgressed(TaskId(1), 1, 0.5, "", b"x", sequence))
+    watches.publish_progress(TaskProgressed(TaskId(2), 1, 0.5, "", b"x", 9))
+    assert await taken(wants) == ["task 1 at 1", "progress 3", "progress 4"]
+    assert await taken(other) == ["task 1 at 1"]
+
+
+async def test_ending_ends_all_and_closing_is_idempotent() -> None:
+    watches = TaskWatches(WatchBounds(), 0)
+    wide, one = watches.open(None, None, False, 0), watches.open(None, TaskId(1), False, 0)
+    assert watches.count == 2
+    watches.end(Refusal(reasons.DRAINING, "bye"))
+    for watch in (wide, one):
+        with pytest.raises(Refused):
+            await watch.take(1, 1)
+        watch.close()
+        watch.close()
+    assert watches.count == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        (TaskQuery(), True),
+        (TaskQuery(states=(4,), types=("echo",), priorities=(2,)), True),
+        (TaskQuery(priorities=(3,)), False),
+        (TaskQuery(labels=(("team", "a"),)), True),
+        (TaskQuery(labels=(("team", "b"),)), False),
+        (TaskQuery(parent_id=7), False),
+        (TaskQuery(create_from_ms=1_001, create_to_ms=1_002), True),
+        (TaskQuery(create_to_ms=1_001), False),
+        (TaskQuery(create_from_ms=1_002), False),
+        (TaskQuery(end_from_ms=5_000, end_to_ms=5_001), True),
+        (TaskQuery(end_to_ms=5_000), False),
+    ],
+)
+def test_a_change_matches_as_a_row_would(query: TaskQuery, wanted: bool) -> None:
+    done = change(1, state=4, before=3, labels={"team": "a"})
+    assert matches(query, done, done.state) is wanted
