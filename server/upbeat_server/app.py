@@ -22,9 +22,9 @@ from upbeat_server.http.probes import build_app
 from upbeat_server.http.server import HttpServer, PortUnavailable, bind
 from upbeat_server.rpc.agent_service import AgentService
 from upbeat_server.rpc.channelz import CHANNELZ_OPTION, ChannelzService
+from upbeat_server.rpc.door import Door
 from upbeat_server.rpc.health import HealthService
 from upbeat_server.rpc.identity import Authenticator, OpenDoor
-from upbeat_server.rpc.method import Door
 from upbeat_server.rpc.reflection import V1, V1ALPHA, ReflectionService
 from upbeat_server.rpc.sample_service import SampleService
 from upbeat_server.rpc.server import build_server
@@ -42,7 +42,7 @@ from upbeat_server.telemetry.recorder import Recorder
 if TYPE_CHECKING:
     import grpc
 
-    from upbeat_server.rpc.method import Servicer
+    from upbeat_server.rpc.door import Servicer
     from upbeat_server.store.store import Store
 
 log = structlog.get_logger("upbeat.app")

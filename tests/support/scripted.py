@@ -10,8 +10,8 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 from upbeat.v1 import task_service_pb2
+from upbeat_server.rpc.door import Door
 from upbeat_server.rpc.identity import Role
-from upbeat_server.rpc.method import Door
 from upbeat_server.rpc.server import build_server
 
 SERVICE = task_service_pb2.DESCRIPTOR.services_by_name["TaskService"]

@@ -24,6 +24,9 @@ from upbeat_server.telemetry import logs
 
 log = structlog.get_logger("upbeat.serve")
 
+SWITCH_INTERVAL_S = 0.0005
+"""The store's thread waits this long for the interpreter beside a busy loop, not the usual 5 ms."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
@@ -81,6 +84,7 @@ def serve(
     )
     logs.configure(loaded.settings.log)
     settings = loaded.settings
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
         runner.run(_serve(settings))
 

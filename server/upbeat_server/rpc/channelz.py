@@ -11,8 +11,9 @@ import grpc
 from grpc_channelz.v1 import channelz_pb2
 from grpc_channelz.v1.channelz import ChannelzServicer
 
+from upbeat_server.rpc.door import snake_case
 from upbeat_server.rpc.identity import Role
-from upbeat_server.rpc.method import PlainStatus, snake_case
+from upbeat_server.rpc.method import PlainStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from upbeat_server.rpc.method import MESSAGE_BYTES_MAX, Door, Method, Servicer, rpc_handler
+from upbeat_server.rpc.door import MESSAGE_BYTES_MAX, Door, Method, Servicer
+from upbeat_server.rpc.method import rpc_handler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RATE_SPAN_S: Final = 300
-SAMPLES_MAX: Final = 4_096
+SAMPLES_MAX: Final = 1_024
+"""Sorting them is most of what a look at the figures costs: 0.2 ms a distribution."""
 SAMPLE_AGE_S: Final = 300.0
 
 SECONDS: Final[tuple[float, ...]] = (

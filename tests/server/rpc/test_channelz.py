@@ -12,8 +12,8 @@ from grpc_channelz.v1.channelz_pb2_grpc import ChannelzStub
 from tests.support.scripted import failure_of, reason_of
 from upbeat_server.engine import reasons
 from upbeat_server.rpc.channelz import CHANNELZ_OPTION, ChannelzService
+from upbeat_server.rpc.door import Door
 from upbeat_server.rpc.identity import GRANTS, Identity, Role
-from upbeat_server.rpc.method import Door
 from upbeat_server.rpc.server import build_server
 
 

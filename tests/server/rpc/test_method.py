@@ -13,8 +13,9 @@ from tests.support.scripted import ScriptedServicer, failure_of, info_of, reason
 from upbeat.v1 import task_pb2, task_service_pb2
 from upbeat.v1.task_service_pb2_grpc import TaskServiceStub
 from upbeat_server.engine import reasons
+from upbeat_server.rpc.door import Door, snake_case
 from upbeat_server.rpc.identity import GRANTS, Identity, Role
-from upbeat_server.rpc.method import Call, Door, PeerGone, PlainStatus, Stream, snake_case
+from upbeat_server.rpc.method import Call, PeerGone, PlainStatus, Stream
 from upbeat_server.runtime.refused import SERVER_DRAINING, Refused, invalid
 from upbeat_server.telemetry.calls import CallMetrics
 
@@ -75,6 +76,14 @@ async def test_grpc_itself_refuses_what_is_larger_than_any_message_may_be() -> N
     async with served(ScriptedServicer()) as channel:
         call = channel.unary_unary("/upbeat.v1.TaskService/SubmitTask")(b"\x0a" * (9 << 20))
         error = await failure_of(call)
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_message_that_grows_when_it_is_unpacked_is_refused() -> None:
+    async with served(ScriptedServicer()) as channel:
+        call = channel.unary_unary("/upbeat.v1.TaskService/SubmitTask")
+        bomb = b"\x00" * (100 << 20)
+        error = await failure_of(call(bomb, compression=grpc.Compression.Gzip, timeout=PATIENCE_S))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 

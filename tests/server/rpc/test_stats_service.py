@@ -146,6 +146,12 @@ async def test_a_watch_sends_until_the_watcher_leaves(service: StatsService) -> 
     assert service._watches == 0
 
 
+async def test_many_watches_of_a_namespace_cost_as_much_as_one(service: StatsService) -> None:
+    first, second = service._recently("default"), service._recently("default")
+    assert first is second
+    assert service._recently("other") is not first
+
+
 @pytest.mark.parametrize(
     "interval", [Duration(nanos=99_000_000), Duration(seconds=61), Duration(seconds=-1), Duration()]
 )
