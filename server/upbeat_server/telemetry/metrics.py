@@ -223,6 +223,8 @@ def _by_enum(family: Family, rows: Iterable[tuple[str, type[IntEnum], dict[int, 
     """The family with a sample for every namespace and number, under the number's name."""
     for namespace, names, counts in rows:
         for number, count in counts.items():
+            if number == AttemptOutcome.RUNNING and names is AttemptOutcome:
+                continue  # An attempt that runs has not ended.
             family.add_metric((namespace, names(number).name), count)
     return family
 
