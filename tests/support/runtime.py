@@ -92,7 +92,7 @@ class Worker:
         )
         await self.session.open(hello)
         first = await self.parcel()
-        self.welcome = first.welcome
+        self.welcome, self.drain = first.welcome, first.drain
         self._first = first if first.assignments else None
         return self
 

@@ -17,6 +17,7 @@ from upbeat_server.runtime.refused import Refused, invalid, refused
 if TYPE_CHECKING:
     from upbeat_server.rpc.method import Call, Stream
     from upbeat_server.runtime.orchestrator import Orchestrator
+    from upbeat_server.runtime.snapshot import AgentSnapshot
 
 PAGE_DEFAULT = 100
 PAGE_MAX = 1_000
@@ -58,13 +59,7 @@ class AgentService:
             raise invalid("capability", "must be 1 to 128 characters of [A-Za-z0-9_.:/-]")
         listing = ("agents", namespace, ",".join(map(str, states)), request.capability)
         after = self._tokens.read(listing, request.page_token)
-        found = [
-            agent
-            for agent in self._orchestrator.agents(namespace)
-            if agent.agent_id > after
-            and (not states or agent.state in states)
-            and (not request.capability or request.capability in agent.capabilities)
-        ]
+        found = self._orchestrator.agents(namespace, size + 1, after, states, request.capability)
         response = pb.ListAgentsResponse()
         size_bytes = 0
         for agent in found[:size]:
@@ -96,23 +91,19 @@ class AgentService:
 
     async def watch_agents(self, request: pb.WatchAgentsRequest, stream: Stream) -> None:
         """All agents, then each that changes."""
-        agents, watch = await self._orchestrator.watch_agents(stream.namespace(request.namespace))
+        namespace = stream.namespace(request.namespace)
+        watch = await self._orchestrator.watch_agents(namespace)
         try:
-            first = 0
+            after = ""
             while True:
-                response = pb.WatchAgentsResponse()
-                for agent in agents[first : first + WATCH_FRAME_MAX]:
-                    fill_agent(response.agents.add(), agent)
-                first += WATCH_FRAME_MAX
-                response.snapshot_done = first >= len(agents)
-                await stream.write(response)
-                if response.snapshot_done:
+                agents = self._orchestrator.agents(namespace, WATCH_FRAME_MAX, after)
+                is_last = len(agents) < WATCH_FRAME_MAX
+                await stream.write(_agents_frame(agents, is_last))
+                if is_last:
                     break
+                after = agents[-1].agent_id
             while True:
-                response = pb.WatchAgentsResponse()
-                for agent in await watch.take(WATCH_FRAME_MAX):
-                    fill_agent(response.agents.add(), agent)
-                await stream.write(response)
+                await stream.write(_agents_frame(await watch.take(WATCH_FRAME_MAX), False))
         except Refused as error:
             self._orchestrator.observer.stream_ended("watch", error.refusal.reason)
             raise
@@ -128,6 +119,13 @@ class AgentService:
         """Not built yet."""
         call.namespace(request.namespace)
         raise _not_built("ResumeType")
+
+
+def _agents_frame(agents: list[AgentSnapshot], snapshot_done: bool) -> pb.WatchAgentsResponse:
+    response = pb.WatchAgentsResponse(snapshot_done=snapshot_done)
+    for agent in agents:
+        fill_agent(response.agents.add(), agent)
+    return response
 
 
 def _agent_id(text: str) -> str:

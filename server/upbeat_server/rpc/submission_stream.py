@@ -75,6 +75,10 @@ class SubmissionCall:
         if not self._closed.done():
             self._closed.set_result(refusal)
 
+    def _submissions_closed(self, closed: asyncio.Future[Refusal | None]) -> None:
+        if not closed.cancelled():
+            self._close(closed.result())
+
     async def _read(self) -> None:
         frame: pb.StreamTasksRequest | None = await self._stream.read()
         if frame is None:
@@ -83,6 +87,7 @@ class SubmissionCall:
         self._namespace = self._stream.namespace(frame.namespace)
         submissions = await self._orchestrator.open_submission_stream(self._namespace)
         self._submissions = submissions
+        submissions.closed.add_done_callback(self._submissions_closed)
         self._start(self._write(submissions))
         while frame is not None:
             await self._take(frame, submissions)

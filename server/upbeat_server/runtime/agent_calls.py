@@ -13,6 +13,8 @@ from upbeat_server.runtime.sessions import AgentSession
 from upbeat_server.runtime.snapshot import AgentSnapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from upbeat_server.runtime.watchers import AgentWatch
 
 
@@ -25,13 +27,28 @@ class AgentCalls(Desk):
         namespace = await self._catalog.open(name)
         return AgentSession(namespace, self._inbox, self.bounds, next(self._origins))
 
-    def agents(self, name: str) -> list[AgentSnapshot]:
-        """The agents of a namespace, by id."""
+    def agents(
+        self,
+        name: str,
+        limit: int,
+        after_id: str = "",
+        states: Collection[int] = (),
+        capability: str = "",
+    ) -> list[AgentSnapshot]:
+        """Up to ``limit`` agents of a namespace behind ``after_id``, by id; none of a filter: all."""
         namespace = self._catalog.known(name)
         if namespace is None:
             return []
-        agents, predictor = namespace.engine.fleet.agents, namespace.engine.predictor
-        return [AgentSnapshot.of(agents[agent_id], predictor) for agent_id in sorted(agents)]
+        found: list[AgentSnapshot] = []
+        for agent_id, agent in sorted(namespace.engine.fleet.agents.items()):
+            if agent_id <= after_id or (states and agent.state not in states):
+                continue
+            if capability and capability not in agent.capabilities:
+                continue
+            if len(found) == limit:
+                break
+            found.append(AgentSnapshot.of(agent, namespace.engine.predictor))
+        return found
 
     def agent(self, name: str, agent_id: str) -> AgentSnapshot:
         """One agent."""
@@ -50,11 +67,11 @@ class AgentCalls(Desk):
         event = AgentDrainWanted(origin, agent_id)
         return await self._ask(namespace, DrainCall(namespace), origin, event)
 
-    async def watch_agents(self, name: str) -> tuple[list[AgentSnapshot], AgentWatch]:
-        """The agents as they are, and a watch of what changes from now. Close it in the end."""
+    async def watch_agents(self, name: str) -> AgentWatch:
+        """A watch of what changes from now; who is there already is listed. Close it in the end."""
         namespace = await self._catalog.open(name)
         self._admit_watch()
-        return self.agents(name), namespace.agent_watches.open()
+        return namespace.agent_watches.open()
 
 
 def _agent_not_found(agent_id: str) -> Refused:

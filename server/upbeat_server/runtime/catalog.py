@@ -48,6 +48,7 @@ class Catalog:
         self._loop = loop
         self._errands = errands
         self._opening: dict[str, asyncio.Future[Namespace]] = {}
+        self._lost_names: set[str] = set()
         self.is_closed = False
         loop.on_lost = self._lost
 
@@ -58,7 +59,7 @@ class Catalog:
     def known(self, name: str) -> Namespace | None:
         """An open namespace; None for one that holds nothing. Raises Refused while it is read again."""
         namespace = self._loop.namespaces.get(name)
-        if namespace is None and name in self._opening:
+        if namespace is None and name in self._lost_names:
             raise Refused(STORE_LOST)
         return namespace
 
@@ -107,12 +108,14 @@ class Catalog:
         for namespace in namespaces:
             namespace.end(STORE_LOST)
             opening = self._opening[namespace.name] = _future()
+            self._lost_names.add(namespace.name)
             openings.append((namespace.name, opening))
         self._errands.start(self._revive(openings, reopen), "revive")
 
     async def _revive(self, openings: list[tuple[str, asyncio.Future[Namespace]]], reopen: bool) -> None:
         delay_s = self._bounds.loop.retry_first_ms / 1_000
         if reopen:
+            self._loop.store_is_open = False
             self._loop.mark_lost()
         try:
             while openings:
@@ -121,6 +124,7 @@ class Catalog:
                         await self._store.close()
                         await self._store.open()
                         reopen = False
+                        self._loop.store_is_open = True
                     name, opening = openings[0]
                     namespace = await self.adopt(name)
                 except StoreError as error:
@@ -131,6 +135,7 @@ class Catalog:
                     continue
                 del openings[0]
                 self._opening.pop(name, None)
+                self._lost_names.discard(name)
                 opening.set_result(namespace)
             self._loop.mark_healthy()
         finally:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from upbeat_server.runtime.observer import Observer
     from upbeat_server.runtime.submissions import SubmissionStream
 
+AGENT_DRAINED = "AGENT_DRAINED"
 END_MESSAGES = {
     reasons.FENCED: "a newer stream of the same agent took over: do not reconnect",
     reasons.SILENT: "nothing was heard on this stream for too long: reconnect and resume",
@@ -149,6 +150,8 @@ def welcome(scene: Scene, order: commands.Welcome) -> None:
     session = scene.namespace.routes.get(order.origin)
     if isinstance(session, AgentSession):
         session.welcomed(order)
+        if order.draining:
+            session.outbox.drain(AGENT_DRAINED)
 
 
 def hello_refused(scene: Scene, order: commands.HelloRefused) -> None:
@@ -221,7 +224,7 @@ def tell_drain(scene: Scene, order: commands.TellDrain) -> None:
     """An operator drains an agent."""
     session = scene.namespace.sessions.get(order.session_id)
     if session is not None:
-        session.outbox.drain("AGENT_DRAINED")
+        session.outbox.drain(AGENT_DRAINED)
 
 
 def agent_answered(scene: Scene, order: commands.AgentAnswered) -> None:

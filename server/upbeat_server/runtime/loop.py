@@ -69,6 +69,7 @@ class Loop:
     ) -> None:
         self.namespaces: dict[str, Namespace] = {}
         self.store_is_healthy = True
+        self.store_is_open = True  # False while it is opened again: no commit is begun.
         # Told of a namespace that must be read again, and whether the store must be reopened.
         self.on_lost: Callable[[list[Namespace], bool], None] = lambda _namespaces, _reopen: None
         self._store = store
@@ -224,6 +225,9 @@ class Loop:
         delay_ms = self._bounds.retry_first_ms
         started = self._time()
         while True:
+            while not self.store_is_open:
+                if await self._stops_within(self._bounds.retry_first_ms):
+                    return False
             try:
                 attempt_started = self._time()
                 await self._store.commit(batches)

@@ -16,7 +16,6 @@ import msgspec
 from upbeat_server.engine import reasons
 from upbeat_server.engine.events import Submission, TasksSubmitted
 from upbeat_server.engine.model import Refusal, TaskId
-from upbeat_server.runtime.refused import Refused
 
 if TYPE_CHECKING:
     from upbeat_server.engine.model import TaskRecord
@@ -28,6 +27,11 @@ if TYPE_CHECKING:
     from upbeat_server.runtime.snapshot import TaskSnapshot
 
 NOT_ACCEPTED = TaskId(0)
+SLACK = 1_000
+"""Answers that may wait besides those of the window."""
+SLOW_SUBMITTER = Refusal(
+    reasons.SLOW_READER, "this stream was read too slowly and is given up: open another and attach"
+)
 
 
 class Finished(msgspec.Struct, gc=False):
@@ -69,7 +73,7 @@ class SubmissionStream:
         self._signal = asyncio.Event()
         self._is_over = False
         self._is_finishing = False
-        self._refusal: Refusal | None = None
+        self.closed: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
         namespace.routes[origin] = self
 
     @property
@@ -127,7 +131,7 @@ class SubmissionStream:
     def refuse(self, request_id: str, refusal: Refusal) -> None:
         """A submission, or an attachment, had no effect."""
         self._refused.append((request_id, refusal))
-        self._signal.set()
+        self._added()
 
     def leave(self) -> None:
         """The stream is gone. Idempotent and synchronous."""
@@ -140,9 +144,9 @@ class SubmissionStream:
         self._signal.set()
 
     def fail(self, refusal: Refusal) -> None:
-        """The namespace is dropped, or the server stops."""
-        self._refusal = refusal
-        self._signal.set()
+        """The namespace is dropped, the server stops, or nobody reads. The first reason holds."""
+        if not self.closed.done():
+            self.closed.set_result(refusal)
 
     def peer_ended(self) -> None:
         """The submitter sends nothing more: the stream ends when all its tasks have."""
@@ -150,10 +154,8 @@ class SubmissionStream:
         self._signal.set()
 
     async def take(self) -> SubmissionParcel | None:
-        """The next frame, never empty; None after the last. Raises Refused when it is to end."""
+        """The next frame, never empty; None after the last."""
         while not (self._accepted or self._refused or self._finished or self._unsent_window):
-            if self._refusal is not None:
-                raise Refused(self._refusal)
             if self._is_finishing and not self._pending and not self._request_by_task:
                 return None
             self._signal.clear()
@@ -186,7 +188,7 @@ class SubmissionStream:
         self._request_by_task[task_id] = request_id
         self._accepted.append((request_id, task_id))
         self.namespace.subscribe(task_id, self)
-        self._signal.set()
+        self._added()
 
     def known(self, index: int, snapshot: TaskSnapshot) -> None:
         """A submission repeats a finished task."""
@@ -196,7 +198,7 @@ class SubmissionStream:
         self._open[request_id] = TaskId(snapshot.record.task_id)
         self._accepted.append((request_id, snapshot.record.task_id))
         self._finished.append(Finished(request_id, snapshot.record))
-        self._signal.set()
+        self._added()
 
     def submission_refused(self, index: int, refusal: Refusal) -> None:
         """A submission had no effect."""
@@ -215,6 +217,12 @@ class SubmissionStream:
             self._signal.set()
 
     # Below, what only this class calls.
+
+    def _added(self) -> None:
+        """Wake the writer. Refusals and repeats are not in the window: they are bounded here."""
+        self._signal.set()
+        if len(self._accepted) + len(self._refused) + len(self._finished) > 4 * self.window + SLACK:
+            self.fail(SLOW_SUBMITTER)
 
     def _number(self, request_id: str, submission: Submission, taken: list[Submission]) -> None:
         submission.index = self._next_index

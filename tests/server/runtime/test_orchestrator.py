@@ -15,7 +15,7 @@ from upbeat_server.engine.events import AttemptEnded
 from upbeat_server.engine.limits import Limits, Retention
 from upbeat_server.engine.model import Payload, Refusal, ResultOutcome, TaskId, TaskState, lease_of
 from upbeat_server.runtime import loop as loop_module
-from upbeat_server.runtime.bounds import LoopBounds, RuntimeBounds, WatchBounds
+from upbeat_server.runtime.bounds import LoopBounds, RuntimeBounds, StreamBounds, WatchBounds
 from upbeat_server.runtime.refused import Refused
 from upbeat_server.runtime.snapshot import TaskSnapshot
 from upbeat_server.store.store import OutcomeUnknown, StaleEpoch, StoreUnavailable, TaskQuery
@@ -344,7 +344,7 @@ async def test_namespaces_do_not_see_each_other() -> None:
         task_id = TaskId(answer.record.task_id)
         assert (await orchestrator.get("a", task_id)).spec.type == "echo"
         assert (await orchestrator.get("b", task_id)).spec.type == "other"
-        assert orchestrator.agents("b") == []
+        assert orchestrator.agents("b", 10) == []
 
 
 async def test_watches_are_bounded() -> None:
@@ -387,3 +387,36 @@ async def test_stopping_does_not_wait_for_a_store_that_never_heals() -> None:
     assert store.error is not None
     assert isinstance(store.error, StoreUnavailable)
     assert not isinstance(store.error, StaleEpoch)
+
+
+async def test_reading_a_namespace_while_it_is_opened_finds_nothing_in_it() -> None:
+    async with running() as orchestrator:
+        opening = asyncio.create_task(orchestrator.submit("new", [submission()]))
+        await asyncio.sleep(0)
+        assert (await refusal_of(orchestrator.get("new", TaskId(5)))).reason == reasons.TASK_NOT_FOUND
+        await opening
+
+
+async def test_a_drained_agent_that_resumes_is_told_again() -> None:
+    async with running() as orchestrator:
+        worker = await Worker(orchestrator).connect()
+        await orchestrator.drain_agent("default", "worker")
+        assert (await worker.parcel()).drain == "AGENT_DRAINED"
+        worker.session.leave()
+        again = await Worker(orchestrator).connect(session_id=worker.session.session_id)
+        assert again.welcome is not None
+        assert again.welcome.resumed
+        assert again.drain == "AGENT_DRAINED"
+
+
+async def test_a_submitter_that_does_not_read_is_given_up() -> None:
+    bounds = RuntimeBounds(streams=StreamBounds(window=10))
+    async with running(bounds=bounds) as orchestrator:
+        stream = await orchestrator.open_submission_stream("default")
+        for number in range(1_200):
+            await stream.submit([submission(f"r{number}")], 10, None)
+        ended = await stream.closed
+        assert ended is not None
+        assert ended.reason == reasons.SLOW_READER
+        orchestrator.close_submission_stream(stream)
+        assert orchestrator.open_streams["submissions"] == 0
