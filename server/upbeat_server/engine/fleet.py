@@ -18,7 +18,8 @@ from upbeat_server.engine.agent import Agent
 from upbeat_server.engine.model import AgentState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Set
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
     from upbeat_server.engine.model import Labels, SessionId
     from upbeat_server.engine.queue import Queue, Signature
@@ -63,7 +64,7 @@ class Profile:
             heappop(free)
         return None
 
-    def least_loaded_besides(self, shunned: Set[str]) -> Agent | None:
+    def least_loaded_besides(self, shunned: AbstractSet[str]) -> Agent | None:
         """The free agent with the smallest load that is not among ``shunned`` (agent ids)."""
         passed = []
         while (agent := self.least_loaded()) is not None and agent.agent_id in shunned:
@@ -255,7 +256,7 @@ class Fleet:
             signature.free_profiles[first] = None
         return found
 
-    def free_besides(self, signature: Signature, shunned: Set[str]) -> Agent | None:
+    def free_besides(self, signature: Signature, shunned: AbstractSet[str]) -> Agent | None:
         """A free agent that satisfies the signature and is not among ``shunned`` (agent ids)."""
         # Each of the shunned spoils one profile at most.
         for profile in islice(signature.free_profiles, len(shunned) + 1):
@@ -264,7 +265,7 @@ class Fleet:
                 return agent
         return None
 
-    def is_offered_besides(self, signature: Signature, shunned: Set[str]) -> bool:
+    def is_offered_besides(self, signature: Signature, shunned: AbstractSet[str]) -> bool:
         """Whether an agent that is not among ``shunned`` could get it, busy ones included.
 
         Looks at a bounded number of agents, so it may miss one behind many that are about to leave.
