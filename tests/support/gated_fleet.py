@@ -44,6 +44,7 @@ class GatedFleet:
         if self._process.stdout is not None:
             for line in self._process.stdout:
                 self._lines.put(line)
+        self._lines.put("")
 
     def _take(self, line: str) -> None:
         word, task_id, attempt, agent_id = line.split()
@@ -55,7 +56,11 @@ class GatedFleet:
     def wait_for_starts(self, count: int) -> None:
         """Wait until so many handlers have begun in all."""
         while len(self.starts) < count:
-            self._take(self._lines.get(timeout=STARTS_S))
+            line = self._lines.get(timeout=STARTS_S)
+            if not line:
+                message = f"the agents ended after {len(self.starts)} starts"
+                raise RuntimeError(message)
+            self._take(line)
 
     def go(self) -> None:
         """Open the gate."""
@@ -87,4 +92,6 @@ class GatedFleet:
         if self._process.stdout is not None:
             self._process.stdout.close()
         while not self._lines.empty():
-            self._take(self._lines.get())
+            line = self._lines.get()
+            if line:
+                self._take(line)
