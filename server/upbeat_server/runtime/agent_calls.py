@@ -15,7 +15,7 @@ from upbeat_server.runtime.snapshot import AgentSnapshot
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from upbeat_server.runtime.watchers import AgentWatch
+    from upbeat_server.runtime.agent_watches import AgentWatch
 
 
 class AgentCalls(Desk):

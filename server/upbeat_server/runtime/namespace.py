@@ -10,11 +10,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from upbeat_server.engine.events import TasksSubmitted
+from upbeat_server.runtime.agent_watches import AgentWatches
 from upbeat_server.runtime.calls import PendingCall
 from upbeat_server.runtime.refused import STORE_DOWN, Refused
 from upbeat_server.runtime.snapshot import TaskSnapshot
 from upbeat_server.runtime.submissions import SubmissionStream
-from upbeat_server.runtime.watchers import AgentWatches, TaskWatches
+from upbeat_server.runtime.watchers import TaskWatches
 from upbeat_server.store import codec
 
 if TYPE_CHECKING:

@@ -19,15 +19,13 @@ import msgspec
 from upbeat_server.engine import reasons
 from upbeat_server.engine.model import FINISHED, Refusal, TaskId
 from upbeat_server.runtime.refused import Refused, refused
-from upbeat_server.runtime.snapshot import AgentSnapshot, TaskSnapshot
+from upbeat_server.runtime.snapshot import TaskSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from upbeat_server.engine.agent import Agent
     from upbeat_server.engine.commands import TaskProgressed
     from upbeat_server.engine.model import TaskRecord, TaskSpec
-    from upbeat_server.engine.predictor import Predictor
     from upbeat_server.runtime.bounds import WatchBounds
     from upbeat_server.store.store import TaskQuery
 
@@ -327,77 +325,6 @@ class TaskWatches:
             oldest = ring.popleft()
             self._ring_size -= oldest.size
             self._ring_floor = oldest.revision
-
-
-class AgentWatch:
-    """One watch of agents; what waits is the last word of each agent."""
-
-    def __init__(self, watches: AgentWatches) -> None:
-        self._watches = watches
-        self._waiting: dict[str, AgentSnapshot] = {}
-        self._signal = asyncio.Event()
-        self._refusal: Refusal | None = None
-
-    def offer(self, agent: AgentSnapshot) -> None:
-        """Take an agent as it is now."""
-        self._waiting.pop(agent.agent_id, None)
-        self._waiting[agent.agent_id] = agent
-        self._signal.set()
-
-    def fail(self, refusal: Refusal) -> None:
-        """End the watch."""
-        self._refusal = refusal
-        self._signal.set()
-
-    def close(self) -> None:
-        """The reader is gone."""
-        self._watches.forget(self)
-
-    async def take(self, items_max: int) -> list[AgentSnapshot]:
-        """The next agents, at least one. Raises Refused when the watch was ended."""
-        while not self._waiting and self._refusal is None:
-            self._signal.clear()
-            await self._signal.wait()
-        if self._refusal is not None:
-            raise Refused(self._refusal)
-        agent_ids = [agent_id for agent_id, _ in zip(self._waiting, range(items_max), strict=False)]
-        return [self._waiting.pop(agent_id) for agent_id in agent_ids]
-
-
-class AgentWatches:
-    """All watches of a namespace's agents."""
-
-    def __init__(self) -> None:
-        self._open: list[AgentWatch] = []
-
-    @property
-    def count(self) -> int:
-        """How many are open."""
-        return len(self._open)
-
-    def open(self) -> AgentWatch:
-        """A new watch."""
-        watch = AgentWatch(self)
-        self._open.append(watch)
-        return watch
-
-    def forget(self, watch: AgentWatch) -> None:
-        """The watch is closed. Idempotent."""
-        if watch in self._open:
-            self._open.remove(watch)
-
-    def publish(self, agent: Agent, predictor: Predictor) -> None:
-        """An agent changed."""
-        if self._open:
-            snapshot = AgentSnapshot.of(agent, predictor)
-            for watch in self._open:
-                watch.offer(snapshot)
-
-    def end(self, refusal: Refusal) -> None:
-        """End all watches."""
-        for watch in self._open:
-            watch.fail(refusal)
-        self._open.clear()
 
 
 def _too_slow(revision: int) -> Refusal:

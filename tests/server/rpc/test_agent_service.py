@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import grpc
+import pytest
 
 from tests.support.runtime import PATIENCE_S, settle, until
 from tests.support.served import WireAgent, end_of, served, told_by
@@ -13,6 +14,7 @@ from tests.support.troubled_store import TroubledStore
 from upbeat.v1 import agent_service_pb2
 from upbeat_server.engine.events import AgentConnected
 from upbeat_server.engine.limits import Graces, Limits
+from upbeat_server.rpc import agent_stream
 from upbeat_server.runtime.bounds import RuntimeBounds, StreamBounds
 from upbeat_server.store.store import OutcomeUnknown
 
@@ -282,3 +284,10 @@ async def test_what_is_not_built_is_refused_by_name() -> None:
         ):
             told = await told_by(call)
             assert (told.code, told.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_BUILT")
+
+
+async def test_a_stream_that_never_says_hello_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent_stream, "HELLO_WAIT_S", 0.0)
+    async with served() as server:
+        told = await end_of(server.agents.Connect(timeout=PATIENCE_S))
+        assert (told.code, told.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "HELLO_REQUIRED")
