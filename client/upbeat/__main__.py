@@ -14,7 +14,7 @@ def main() -> None:
     try:
         from upbeat.cli.main import main as run
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in {"rich", "typer"}:
+        if error.name is None or error.name.partition(".")[0] not in {"grpc_health", "rich", "typer"}:
             raise
         sys.exit(f"upbeat: the command line needs {error.name}; install it with: pip install 'upbeat[cli]'")
     run()

@@ -31,7 +31,7 @@ from upbeat.v1.agent_service_pb2 import (
     WatchAgentsRequest,
 )
 
-HEADS = ("AGENT", "NAME", "STATE", "SLOTS#", "DONE#", "FAILED#", "SEEN#", "CAPABILITIES", "LABELS")
+HEADS = ("AGENT", "NAME", "STATE!", "SLOTS#", "DONE#", "FAILED#", "SEEN#", "CAPABILITIES", "LABELS")
 _PAGE_SIZE = 1000
 
 AgentIdArgument = Annotated[str, typer.Argument(metavar="ID", help="The agent's id.")]

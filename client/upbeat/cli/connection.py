@@ -54,7 +54,7 @@ class Target:
         host, colon, port = server.rpartition(":")
         if not colon or server.endswith("]"):
             return f"{server}:{DEFAULT_PORT}"
-        if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        if not host or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65_536:
             raise Failure(
                 ExitCode.USAGE,
                 f"{self.server!r} has no valid port",

@@ -106,9 +106,9 @@ class Screen:
         for row in captured.get().splitlines():
             write_line(row.rstrip())
 
-    def table(self, heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, keep: int = 1) -> None:
-        """Rows under heads; the first ``keep`` columns are never cut."""
-        self.show(columns(heads, rows, keep=keep))
+    def table(self, heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+        """Rows under heads; see ``columns``."""
+        self.show(columns(heads, rows))
 
     def facts(self, pairs: Iterable[tuple[str, Cell]], *, indent: int = 0) -> None:
         """Names and values, one pair a line, long values folded beside their name."""
@@ -116,7 +116,9 @@ class Screen:
         grid.add_column(style="bold", no_wrap=True)
         grid.add_column(overflow="fold")
         for name, value in pairs:
-            grid.add_row(name, value if isinstance(value, Text) else Text(visible(value, lines=True)))
+            grid.add_row(
+                visible(name), value if isinstance(value, Text) else Text(visible(value, lines=True))
+            )
         self.show(Padding(grid, (0, 0, 0, indent)) if indent else grid)
 
     def say(self, message: str, *, style: str = "") -> None:
@@ -138,18 +140,18 @@ def _indented(text: str) -> str:
     return visible(text, lines=True).replace("\n", "\n  ")
 
 
-def columns(heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, keep: int = 1) -> Table:
-    """A table of plain columns; a head that ends with # is one of numbers.
+def columns(heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
+    """A table of plain columns.
 
-    Where it does not fit, texts are cut, the longest first; numbers and the first
-    ``keep`` columns stay whole.
+    Where it does not fit, texts are cut, the longest first; the first column, those
+    of numbers (a head that ends with #) and those whose head ends with ! stay whole.
     """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
     for position, head in enumerate(heads):
         is_number = head.endswith("#")
         table.add_column(
-            Text(head.removesuffix("#"), no_wrap=True, overflow="ellipsis"),
-            no_wrap=is_number or position < keep,
+            Text(head.rstrip("#!"), no_wrap=True, overflow="ellipsis"),
+            no_wrap=is_number or head.endswith("!") or position == 0,
             justify="right" if is_number else "left",
         )
     for row in rows:

@@ -27,7 +27,7 @@ from upbeat.v1.task_service_pb2 import ExplainTaskResponse, TaskProgress, WaitRe
 from upbeat.v1.task_spec_pb2 import Priority, TaskSpec
 
 FINISHED = frozenset((Task.STATE_COMPLETED, Task.STATE_FAILED, Task.STATE_CANCELLED))
-LIST_HEADS = ("TASK", "TYPE", "STATE", "PRIORITY", "TRIES#", "AGE#", "TOOK#", "AGENT", "NOTE")
+LIST_HEADS = ("TASK", "TYPE", "STATE!", "PRIORITY", "TRIES#", "AGE#", "TOOK#", "AGENT", "NOTE")
 _PAYLOAD_BYTES_SHOWN = 16_384
 
 
@@ -100,7 +100,7 @@ def show_task(screen: Screen, task: Task) -> None:
     screen.facts(_task_facts(task))
     if task.attempts:
         screen.show(Text("\nattempts", style="bold"))
-        heads = ("TRY#", "AGENT", "OUTCOME", "STARTED", "TOOK#", "NOTE")
+        heads = ("TRY#", "AGENT", "OUTCOME!", "STARTED!", "TOOK#", "NOTE")
         screen.table(heads, (_attempt_row(attempt) for attempt in task.attempts))
     for name, payload in (("input", task.spec.input), ("output", task.output)):
         if payload.data:

@@ -181,7 +181,7 @@ def _agent_table(agents: list[Agent], rows_max: int) -> RenderableType:
         for agent in busiest[:rows_max]
     ]
     more = f" (+{len(agents) - rows_max} more)" if len(agents) > rows_max else ""
-    return columns((f"AGENT{more}", "STATE", "LOAD", "SLOTS#", "DONE#", "FAILED#", "CAPABILITIES"), rows)
+    return columns((f"AGENT{more}", "STATE!", "LOAD!", "SLOTS#", "DONE#", "FAILED#", "CAPABILITIES"), rows)
 
 
 def _bar(agent: Agent) -> Text:

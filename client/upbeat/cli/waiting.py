@@ -32,6 +32,14 @@ class _Report(Protocol):
 
 def wait_for_end(invocation: Invocation, task_id: str, timeout_s: float | None) -> Task:
     """The task once it has ended; survives a restart of the server. Raises Failure (TIMEOUT)."""
+    try:
+        return _polled(invocation, task_id, timeout_s)
+    except KeyboardInterrupt:
+        invocation.screen.say(f"{task_id} goes on; end it with: upbeat tasks cancel {task_id}", style="dim")
+        raise
+
+
+def _polled(invocation: Invocation, task_id: str, timeout_s: float | None) -> Task:
     begin = time.monotonic()
     poll_s = _POLL_S if invocation.screen.is_interactive else _LONG_POLL_S
     is_explained = False

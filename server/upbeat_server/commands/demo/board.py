@@ -21,6 +21,7 @@ from upbeat_server.commands.demo.campaign import Campaign
 from upbeat_server.commands.demo.roster import Profile
 
 _EVENTS_SHOWN = 6
+_BOARD_ROWS = 20
 _BAR_WIDTH = 28
 _LINE_EVERY_S = 3.0
 _RATE_WINDOW_S = 3.0
@@ -115,7 +116,9 @@ class Board:
             f"{rate(self._rate())}   queued {count(fleet.queued)}   running {count(fleet.running)}"
             f"   retries {count(fleet.retries)}   leases lost {count(fleet.leases_lost)}"
         )
-        events = [Text(visible(event), style="dim") for event in self._events]
+        # A board that is cut loses its end: the last happenings must fit, each on up to two lines.
+        room = max(1, (self._screen.err.size.height - _BOARD_ROWS) // 2)
+        events = [Text(visible(event), style="dim") for event in list(self._events)[-room:]]
         return Group(
             head, Text(""), self._types(campaign), figures, Text(""), self._agents(), Text(""), *events
         )
@@ -147,4 +150,4 @@ class Board:
             slow = " (slow)" if profile.pause_ms else ""
             shown = Text(state, style="bold red") if state == "KILLED" else stated(state)
             rows.append((profile.name, shown, use, count(agent.completed), f"{kinds}{slow}"))
-        return columns(("AGENT", "STATE", "SLOTS", "DONE#", "SKILLS"), rows)
+        return columns(("AGENT", "STATE!", "SLOTS!", "DONE#", "SKILLS"), rows)
