@@ -26,19 +26,23 @@ class TroubledStore:
         self.inner = inner or MemoryStore()
         self.error: StoreError | None = None  # Every commit and adoption raises it.
         self.writes_before_failing = False  # An OutcomeUnknown whose commit did happen.
+        self.defect: Exception | None = None  # The next commit raises it, once.
         self.commits = 0
+        self.closed = 0
         self.opened = 0
         self.tried = asyncio.Event()  # A commit was begun.
         self._free = asyncio.Event()
         self._free.set()
+        self._is_held_again = False
 
     def hold(self) -> None:
         """Commits wait from now on."""
         self._free.clear()
         self.tried.clear()
 
-    def release(self) -> None:
-        """Commits go on."""
+    def release(self, *, once: bool = False) -> None:
+        """Commits go on, or the one that waits does."""
+        self._is_held_again = once
         self._free.set()
 
     def fail(self, error: StoreError) -> None:
@@ -57,7 +61,8 @@ class TroubledStore:
             await self.inner.open()
 
     async def close(self) -> None:
-        """The content stays."""
+        """Count it; the content stays."""
+        self.closed += 1
 
     async def namespaces(self) -> list[str]:
         """As it is."""
@@ -71,6 +76,11 @@ class TroubledStore:
         """Wait and fail as told."""
         self.tried.set()
         await self._free.wait()
+        if self._is_held_again:
+            self._free.clear()
+        if self.defect is not None:
+            defect, self.defect = self.defect, None
+            raise defect
         if self.error is not None:
             error = self.error
             if isinstance(error, OutcomeUnknown):

@@ -60,6 +60,7 @@ class AgentCalls(Desk):
 
     async def drain_agent(self, name: str, agent_id: str) -> AgentSnapshot:
         """Give an agent nothing new."""
+        self.admit_work()
         namespace = self._catalog.known(name)
         if namespace is None:
             raise _agent_not_found(agent_id)

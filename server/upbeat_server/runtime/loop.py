@@ -26,7 +26,6 @@ from upbeat_server.runtime.watchers import change_of
 from upbeat_server.store import codec
 from upbeat_server.store.store import (
     NamespaceBatch,
-    OutcomeUnknown,
     StaleEpoch,
     StoreError,
     StoreUnavailable,
@@ -90,7 +89,13 @@ class Loop:
         while not self._stopping.is_set():
             if not self._inbox.items:
                 await self._wait()
-            await self._turn()
+            try:
+                await self._turn()
+            except Exception:
+                # A defect outside of any one engine: the loop must go on, from what is durable.
+                log.exception("turn_broke")
+                self._after.clear()
+                self._lose(list(self.namespaces.values()), reopen=False)
             # Readers and writers of streams run between turns.
             await asyncio.sleep(0)
 
@@ -138,11 +143,10 @@ class Loop:
             if namespace.dirty:
                 batches.append(self._batch(namespace))
         self._observer.turned(self._time() - started, events)
-        if batches and not await self._commit(batches):
-            self._after.clear()
-            return
+        is_durable = not batches or await self._commit(batches)
         for namespace, performed in orders.items():
-            if namespace.is_live:
+            # One that had nothing to make durable answers whatever became of the others.
+            if namespace.is_live and (is_durable or not namespace.dirty):
                 self._perform(namespace, performed, started)
         self._finish()
 
@@ -237,10 +241,10 @@ class Loop:
                 if await self._stops_within(delay_ms):
                     return False
                 delay_ms = min(delay_ms * 2, self._bounds.retry_last_ms)
-            except (OutcomeUnknown, StaleEpoch) as error:
-                is_unknown = isinstance(error, OutcomeUnknown)
+            except Exception as error:  # OutcomeUnknown, StaleEpoch, or a defect of the store.
+                is_unknown = not isinstance(error, StaleEpoch)
                 self._observer.commit_failed("unknown" if is_unknown else "stale_epoch")
-                log.exception("commit_lost", error=str(error), outcome_unknown=is_unknown)
+                log.exception("commit_lost", outcome_unknown=is_unknown)
                 self._lose([self.namespaces[batch.namespace] for batch in batches], reopen=is_unknown)
                 return False
             else:

@@ -53,10 +53,9 @@ class Orchestrator(TaskCalls, AgentCalls):
         await self.drain()
         self._catalog.is_closed = True
         running, self._running = self._running, None
-        if running is None:
-            return
-        self._loop.stop()
-        await running
+        if running is not None:
+            self._loop.stop()
+            await running
         await self._errands.stop()
         for namespace in self._catalog.all():
             namespace.end(SERVER_DRAINING)

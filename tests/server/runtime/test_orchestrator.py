@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -16,12 +16,10 @@ from upbeat_server.engine.limits import Limits, Retention
 from upbeat_server.engine.model import Payload, Refusal, ResultOutcome, TaskId, TaskState, lease_of
 from upbeat_server.runtime import loop as loop_module
 from upbeat_server.runtime.bounds import LoopBounds, RuntimeBounds, StreamBounds, WatchBounds
+from upbeat_server.runtime.orchestrator import Orchestrator
 from upbeat_server.runtime.refused import Refused
 from upbeat_server.runtime.snapshot import TaskSnapshot
 from upbeat_server.store.store import OutcomeUnknown, StaleEpoch, StoreUnavailable, TaskQuery
-
-if TYPE_CHECKING:
-    from upbeat_server.runtime.orchestrator import Orchestrator
 
 FAST_RETRY = RuntimeBounds(loop=LoopBounds(retry_first_ms=1, retry_last_ms=1))
 
@@ -420,3 +418,59 @@ async def test_a_submitter_that_does_not_read_is_given_up() -> None:
         assert ended.reason == reasons.SLOW_READER
         orchestrator.close_submission_stream(stream)
         assert orchestrator.open_streams["submissions"] == 0
+
+
+async def test_a_defect_of_the_store_is_an_unknown_outcome() -> None:
+    store = TroubledStore()
+    async with running(store, bounds=FAST_RETRY) as orchestrator:
+        task_id = await submit(orchestrator)
+        store.defect = ValueError("a planted defect")
+        refusal = await refusal_of(orchestrator.submit("default", [submission()]))
+        assert refusal.reason == reasons.STORE_UNAVAILABLE
+        await until(lambda: orchestrator.names)
+        assert (await orchestrator.get("default", task_id)).record.state == TaskState.QUEUED
+        await submit(orchestrator)
+
+
+async def test_a_defect_of_a_turn_does_not_end_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as orchestrator:
+        task_id = await submit(orchestrator)
+
+        def broken(_record: Any) -> bytes:
+            monkeypatch.undo()
+            raise AssertionError("a planted defect")
+
+        monkeypatch.setattr(vars(loop_module)["codec"], "encode_record", broken)
+        refusal = await refusal_of(orchestrator.submit("default", [submission()]))
+        assert refusal.reason == reasons.STORE_UNAVAILABLE
+        await until(lambda: orchestrator.names)
+        assert (await orchestrator.get("default", task_id)).record.state == TaskState.QUEUED
+        await submit(orchestrator)
+
+
+async def test_a_lost_commit_of_one_namespace_leaves_the_others_answered() -> None:
+    store = TroubledStore()
+    async with running(store, bounds=FAST_RETRY) as orchestrator:
+        for name in ("a", "b"):
+            await orchestrator.submit(name, [submission()])
+        store.hold()
+        first = asyncio.create_task(orchestrator.submit("a", [submission()]))
+        await store.tried.wait()
+        # Both wait for the same turn: one has rows to commit, the other has none.
+        second = asyncio.create_task(orchestrator.submit("a", [submission()]))
+        missing = asyncio.create_task(orchestrator.cancel("b", TaskId(1)))
+        await settle()
+        store.release(once=True)
+        await first
+        store.defect = ValueError("a planted defect")
+        store.release()
+        assert (await refusal_of(second)).reason == reasons.STORE_UNAVAILABLE
+        assert (await refusal_of(missing)).reason == reasons.TASK_NOT_FOUND
+
+
+async def test_stopping_what_never_started_closes_the_store() -> None:
+    store = TroubledStore()
+    orchestrator = Orchestrator(store, HandClock())
+    await orchestrator.stop()
+    await orchestrator.stop()
+    assert store.closed == 2
