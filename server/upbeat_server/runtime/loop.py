@@ -19,26 +19,23 @@ from typing import TYPE_CHECKING
 import structlog
 
 from upbeat_server.engine.commands import Persist
-from upbeat_server.engine.events import TasksPurged, TasksSubmitted, TurnEnded
+from upbeat_server.engine.events import TasksSubmitted, TurnEnded
 from upbeat_server.engine.step import step
+from upbeat_server.runtime.batch import batch_of, publish
 from upbeat_server.runtime.effects import Scene
-from upbeat_server.runtime.watchers import change_of
-from upbeat_server.store import codec
+from upbeat_server.runtime.purge import Purge
 from upbeat_server.store.store import (
     NamespaceBatch,
     StaleEpoch,
-    StoreError,
     StoreUnavailable,
-    TaskRow,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from upbeat_server.clock import Clock
-    from upbeat_server.engine.commands import Command, PurgeFinished
+    from upbeat_server.engine.commands import Command
     from upbeat_server.engine.events import Event
-    from upbeat_server.engine.task import Task
     from upbeat_server.runtime.bounds import LoopBounds
     from upbeat_server.runtime.errands import Errands
     from upbeat_server.runtime.inbox import Done, Inbox
@@ -50,7 +47,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger("upbeat.runtime")
 STALL_S = 1.0
 """After a commit this long, timers wait until everything that arrived meanwhile was stepped."""
-PURGE_SLICE = 1_000
 
 
 class Loop:
@@ -75,7 +71,7 @@ class Loop:
         self._clock = clock
         self._inbox = inbox
         self._lookups = lookups
-        self._errands = errands
+        self._purge = Purge(store, inbox, errands)
         self._observer = observer
         self._bounds = bounds
         self._time = asyncio.get_running_loop().time
@@ -141,7 +137,7 @@ class Loop:
         for namespace in touched:
             orders[namespace] = self._collect(namespace)
             if namespace.dirty:
-                batches.append(self._batch(namespace))
+                batches.append(batch_of(namespace))
         self._observer.turned(self._time() - started, events)
         is_durable = not batches or await self._commit(batches)
         for namespace, performed in orders.items():
@@ -198,32 +194,6 @@ class Loop:
         namespace.commands = []
         return orders
 
-    def _batch(self, namespace: Namespace) -> NamespaceBatch:
-        """Encode each changed task once."""
-        encoded = namespace.encoded
-        rows: list[TaskRow] = []
-        tasks = sorted(namespace.dirty.values(), key=_revision)
-        for task in tasks:
-            record, spec = task.record, task.spec
-            encoded[task.task_id] = row = codec.encode_record(record)
-            rows.append(
-                TaskRow(
-                    record.task_id,
-                    record.state,
-                    spec.type,
-                    spec.priority,
-                    record.create_ms,
-                    record.end_ms,
-                    record.parent_id,
-                    row,
-                    task.spec_bytes,
-                    record.request_id,
-                    spec.labels,
-                )
-            )
-        engine = namespace.engine
-        return NamespaceBatch(namespace.name, engine.epoch, namespace.now_ms(), engine.revision, rows)
-
     async def _commit(self, batches: list[NamespaceBatch]) -> bool:
         """Make the batches durable; False when their namespaces were dropped instead."""
         delay_ms = self._bounds.retry_first_ms
@@ -255,29 +225,17 @@ class Loop:
                 return True
 
     def _perform(self, namespace: Namespace, orders: list[Command], started: float) -> None:
-        scene = Scene(namespace, self._lookups, self._observer, self._purge, started)
+        scene = Scene(namespace, self._lookups, self._observer, self._purge.start, started)
         try:
             scene.perform(orders)
             if namespace.dirty:
-                self._publish(namespace)
+                publish(namespace)
         except Exception:
             # A defect: somebody may wait for an answer that was lost. Start over from the store.
             log.exception("effect_broke", namespace=namespace.name)
             self._lose([namespace], reopen=False)
         namespace.dirty = {}
         namespace.encoded = {}
-
-    def _publish(self, namespace: Namespace) -> None:
-        """Tell the watches what the commit changed."""
-        encoded = namespace.encoded
-        changes = []
-        for task_id, row in encoded.items():  # By revision, as the batch was.
-            task = namespace.dirty[task_id]
-            changes.append(change_of(task.record, task.spec, row, task.stored_state))
-            task.stored_state = task.record.state
-            task.spec_bytes = None
-        namespace.revision = namespace.engine.revision
-        namespace.task_watches.publish(changes, namespace.revision)
 
     def _finish(self) -> None:
         after, self._after = self._after, []
@@ -322,27 +280,3 @@ class Loop:
         except TimeoutError:
             return False
         return True
-
-    def _purge(self, namespace: Namespace, order: PurgeFinished) -> None:
-        if not namespace.is_purging:
-            namespace.is_purging = True
-            self._errands.start(self._purge_slices(namespace, order), "purge")
-
-    async def _purge_slices(self, namespace: Namespace, order: PurgeFinished) -> None:
-        """Forget finished tasks, a slice at a time, and free their request ids."""
-        try:
-            while namespace.is_live:
-                purged = await self._store.purge(namespace.name, order.before_ms, order.keep, PURGE_SLICE)
-                if purged.request_ids:
-                    await self._inbox.room()
-                    self._inbox.push(namespace, TasksPurged(purged.request_ids))
-                if len(purged.task_ids) < PURGE_SLICE:
-                    return
-        except StoreError as error:
-            log.warning("purge_failed", namespace=namespace.name, error=str(error))
-        finally:
-            namespace.is_purging = False
-
-
-def _revision(task: Task) -> int:
-    return task.record.revision

@@ -19,6 +19,7 @@ from upbeat_server.runtime.bounds import LoopBounds, RuntimeBounds, StreamBounds
 from upbeat_server.runtime.orchestrator import Orchestrator
 from upbeat_server.runtime.refused import Refused
 from upbeat_server.runtime.snapshot import TaskSnapshot
+from upbeat_server.store import codec
 from upbeat_server.store.store import OutcomeUnknown, StaleEpoch, StoreUnavailable, TaskQuery
 
 FAST_RETRY = RuntimeBounds(loop=LoopBounds(retry_first_ms=1, retry_last_ms=1))
@@ -440,7 +441,7 @@ async def test_a_defect_of_a_turn_does_not_end_the_loop(monkeypatch: pytest.Monk
             monkeypatch.undo()
             raise AssertionError("a planted defect")
 
-        monkeypatch.setattr(vars(loop_module)["codec"], "encode_record", broken)
+        monkeypatch.setattr(codec, "encode_record", broken)
         refusal = await refusal_of(orchestrator.submit("default", [submission()]))
         assert refusal.reason == reasons.STORE_UNAVAILABLE
         await until(lambda: orchestrator.names)

@@ -1,0 +1,57 @@
+"""What a turn changed in a namespace, as rows for the store and as changes for watches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from upbeat_server.runtime.watchers import change_of
+from upbeat_server.store import codec
+from upbeat_server.store.store import NamespaceBatch, TaskRow
+
+if TYPE_CHECKING:
+    from upbeat_server.engine.task import Task
+    from upbeat_server.runtime.namespace import Namespace
+
+
+def batch_of(namespace: Namespace) -> NamespaceBatch:
+    """Encode each changed task once."""
+    encoded = namespace.encoded
+    rows: list[TaskRow] = []
+    tasks = sorted(namespace.dirty.values(), key=_revision)
+    for task in tasks:
+        record, spec = task.record, task.spec
+        encoded[task.task_id] = row = codec.encode_record(record)
+        rows.append(
+            TaskRow(
+                record.task_id,
+                record.state,
+                spec.type,
+                spec.priority,
+                record.create_ms,
+                record.end_ms,
+                record.parent_id,
+                row,
+                task.spec_bytes,
+                record.request_id,
+                spec.labels,
+            )
+        )
+    engine = namespace.engine
+    return NamespaceBatch(namespace.name, engine.epoch, namespace.now_ms(), engine.revision, rows)
+
+
+def publish(namespace: Namespace) -> None:
+    """Tell the watches what the commit changed."""
+    encoded = namespace.encoded
+    changes = []
+    for task_id, row in encoded.items():  # By revision, as the batch was.
+        task = namespace.dirty[task_id]
+        changes.append(change_of(task.record, task.spec, row, task.stored_state))
+        task.stored_state = task.record.state
+        task.spec_bytes = None
+    namespace.revision = namespace.engine.revision
+    namespace.task_watches.publish(changes, namespace.revision)
+
+
+def _revision(task: Task) -> int:
+    return task.record.revision

@@ -1,0 +1,50 @@
+"""Forgets finished tasks that are old or too many, a slice at a time, and frees their request ids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from upbeat_server.engine.events import TasksPurged
+from upbeat_server.store.store import StoreError
+
+if TYPE_CHECKING:
+    from upbeat_server.engine.commands import PurgeFinished
+    from upbeat_server.runtime.errands import Errands
+    from upbeat_server.runtime.inbox import Inbox
+    from upbeat_server.runtime.namespace import Namespace
+    from upbeat_server.store.store import Store
+
+log = structlog.get_logger("upbeat.runtime")
+SLICE = 1_000
+
+
+class Purge:
+    """Purges as the engines order it; at most one at a time for a namespace."""
+
+    def __init__(self, store: Store, inbox: Inbox, errands: Errands) -> None:
+        self._store = store
+        self._inbox = inbox
+        self._errands = errands
+
+    def start(self, namespace: Namespace, order: PurgeFinished) -> None:
+        """Begin, unless one is under way: the next order covers what this one left."""
+        if not namespace.is_purging:
+            namespace.is_purging = True
+            self._errands.start(self._run(namespace, order), "purge")
+
+    async def _run(self, namespace: Namespace, order: PurgeFinished) -> None:
+        """Forget finished tasks, a slice at a time, and free their request ids."""
+        try:
+            while namespace.is_live:
+                purged = await self._store.purge(namespace.name, order.before_ms, order.keep, SLICE)
+                if purged.request_ids:
+                    await self._inbox.room()
+                    self._inbox.push(namespace, TasksPurged(purged.request_ids))
+                if len(purged.task_ids) < SLICE:
+                    return
+        except StoreError as error:
+            log.warning("purge_failed", namespace=namespace.name, error=str(error))
+        finally:
+            namespace.is_purging = False
