@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from upbeat_server.engine.commands import AckResult, Assign, Persist, Submitted, TaskFinished
-from upbeat_server.engine.events import AgentConnected, AgentFrame, TurnEnded
+from upbeat_server.engine.commands import AckResult, Assign, Persist, Submitted, TaskFinished, Welcome
+from upbeat_server.engine.events import AgentConnected, AgentFrame, TasksPurged, TurnEnded
 from upbeat_server.engine.model import (
     FINISHED,
     AgentState,
@@ -40,6 +40,7 @@ class History:
         self.requests: dict[str, int] = {}
         self.eligible_ms: dict[int, int] = {}
         self.revision = 0
+        self.agents: dict[int, str] = {}  # By session.
         self.accepted: set[tuple[int, str]] = set()  # (lease, agent)
         self.began: dict[int, str] = {}  # UNSAFE task to the agent that acts on it.
         self.counts: Counter[str] = Counter()
@@ -52,6 +53,10 @@ class History:
         """One step was made."""
         if isinstance(event, AgentFrame | AgentConnected):
             self._note_beginnings(engine, event)
+        if isinstance(event, TasksPurged):
+            for request_id in event.request_ids:
+                if self.requests.get(request_id) in self.finished:
+                    del self.requests[request_id]
         granted: Counter[str] = Counter()
         for command in commands:
             match command:
@@ -64,8 +69,9 @@ class History:
                 case TaskFinished():
                     self._note_finish(command.task)
                 case AckResult(outcome=ResultOutcome.ACCEPTED):
-                    agent = engine.fleet.sessions[command.session_id]
-                    self._note_accepted(command.lease_id, agent.agent_id)
+                    self._note_accepted(command.lease_id, self.agents[command.session_id])
+                case Welcome():
+                    self.agents[command.session_id] = engine.fleet.sessions[command.session_id].agent_id
                 case Submitted():
                     request_id = command.task.record.request_id
                     if request_id:

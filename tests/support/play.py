@@ -46,6 +46,9 @@ Line: TypeAlias = "Callable[[Play], Event]"
 CommandT = TypeVar("CommandT")
 
 START_MS = 1_000_000
+WAKES_MAX = 1_000
+"""Turns that may follow each other at one time."""
+
 QUIET = (Persist, Submitted, Welcome, AgentChanged, PurgeFinished)
 """Orders that a dialogue does not read; ``heard`` finds them."""
 
@@ -132,11 +135,12 @@ class Play:
         """Let time pass until ``ms``; the engine is woken whenever it asked for it."""
         self.heard_last = []
         assert ms >= self.now_ms
+        wakes = 0
         while self.engine.next_wake_ms < START_MS + ms:
-            before = self.now_ms, self.engine.next_wake_ms
+            wakes = wakes + 1 if self.engine.next_wake_ms <= START_MS + self.now_ms else 0
+            assert wakes < WAKES_MAX, "the engine wakes for nothing"
             self.now_ms = max(self.now_ms, self.engine.next_wake_ms - START_MS)
             self.end_turn()
-            assert before != (self.now_ms, self.engine.next_wake_ms), "the engine wakes for nothing"
         self.now_ms = ms
         return self.end_turn()
 
