@@ -39,7 +39,7 @@ layers: .venv/dev.stamp build/stubs.sha256
 contract: .venv/dev.stamp build/stubs.sha256
 	.venv/bin/python -m pytest -q tests/protos
 	@if command -v npm >/dev/null 2>&1; then \
-		$(MAKE) --no-print-directory $(BUF) && \
+		$(MAKE) --silent --no-print-directory $(BUF) && \
 		echo "buf lint" && $(BUF) lint protos && \
 		echo "buf breaking" && $(BUF) breaking protos --against protos/upbeat.v1.binpb; \
 	else \
