@@ -69,7 +69,8 @@ def _version() -> str:
 def run(arguments: Sequence[str] | None = None) -> int:
     """One run of the command line; the exit code. Prints every failure, raises none."""
     try:
-        build_app()(args=None if arguments is None else list(arguments), prog_name="upbeat")
+        given = sys.argv[1:] if arguments is None else arguments
+        build_app()(args=[_as_unicode(argument) for argument in given], prog_name="upbeat")
     except Failure as failure:
         Screen().fail(failure)
         return failure.code
@@ -77,6 +78,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else ExitCode.OK if end.code is None else ExitCode.DEFECT
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+    except UnicodeEncodeError:
+        Screen().fail(Failure(ExitCode.USAGE, "an argument or variable holds bytes that are not UTF-8"))
+        return ExitCode.USAGE
     except Exception as error:
         if os.environ.get("UPBEAT_DEBUG"):
             raise
@@ -89,6 +93,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         )
         return ExitCode.DEFECT
     return ExitCode.OK
+
+
+def _as_unicode(argument: str) -> str:
+    """An argument as UTF-8 whatever the locale says; bytes that are none stay surrogates."""
+    return os.fsencode(argument).decode("utf-8", "surrogateescape")
 
 
 def main() -> None:

@@ -78,7 +78,9 @@ def note(task: Task) -> str:
 
 
 def error_line(error: Error) -> str:
-    """``REASON: message``."""
+    """``REASON: message``; the reason CANCELLED says nothing that the state does not."""
+    if error.message and error.reason == "CANCELLED":
+        return error.message
     return f"{error.reason}: {error.message}" if error.message else error.reason
 
 

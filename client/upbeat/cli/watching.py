@@ -27,6 +27,7 @@ class TaskWatch:
         self._request = request
         self._is_snapshot = request.revision == 0
         self._snapshot_count = 0
+        self._is_interrupted = False
         self.last: Task | None = None
 
     def run(self) -> None:
@@ -38,6 +39,7 @@ class TaskWatch:
                 for frame in connection.stream(connection.tasks.WatchTasks, self._request):
                     if is_connected is False:
                         is_connected = True
+                    self._is_interrupted = False
                     self._show(frame)
                 return
             except Failure as failure:
@@ -52,7 +54,9 @@ class TaskWatch:
             self._request.revision = 0
             self._is_snapshot, self._snapshot_count = True, 0
         elif failure.code is ExitCode.UNAVAILABLE:
-            self._screen.say(f"{failure.message}; resuming", style="yellow")
+            if not self._is_interrupted:
+                self._screen.say(f"{failure.message}; resuming as soon as it can be reached", style="yellow")
+            self._is_interrupted = True
             time.sleep(_RECONNECT_S)
         else:
             raise failure

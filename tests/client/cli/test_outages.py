@@ -1,0 +1,85 @@
+"""What a watch and a wait do while the server is away, and arguments in odd locales."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import grpc
+import pytest
+
+import upbeat.testing
+from tests.support.command_line import CommandLine
+from upbeat.v1.task_service_pb2 import CancelTaskRequest, GetTaskRequest
+from upbeat.v1.task_service_pb2_grpc import TaskServiceStub
+
+
+def restart_and_cancel(server: upbeat.testing.Server, task_id: str) -> None:
+    """Take the server away, bring it back, and end the task."""
+    with (
+        server.__class__(server.store, server.port) as again,
+        grpc.insecure_channel(again.address) as channel,
+    ):
+        stub = TaskServiceStub(channel)
+        stub.CancelTask(CancelTaskRequest(task_id=task_id), wait_for_ready=True, timeout=30)
+        # Stay until the command has had time to ask: it ends with the task, and then so do we.
+        stub.GetTask(GetTaskRequest(task_id=task_id), timeout=30)
+        ended.wait(30)
+
+
+ended = threading.Event()
+
+
+@pytest.mark.parametrize("command", [("watch",), ("get", "--wait", "-o", "json")])
+def test_following_a_task_survives_a_restart_of_the_server(
+    upbeat_command: CommandLine, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    ended.clear()
+    server = upbeat.testing.server(store=f"sqlite:{tmp_path / 'db'}")
+    server.__enter__()
+    task_id = upbeat_command("tasks", "submit", "nobody", "--server", server.address).out.strip()
+    name, *options = command
+
+    def outage() -> None:
+        server.__exit__()
+        restart_and_cancel(server, task_id)
+
+    thread = threading.Timer(0.5, outage)
+    thread.start()
+    outcome = upbeat_command("tasks", name, task_id, *options, "--server", server.address)
+    ended.set()
+    thread.join(60)
+    assert outcome.code == 1
+    assert "CANCELLED" in outcome.out
+
+
+def run_in_locale(locale: str, *arguments: bytes | str) -> subprocess.CompletedProcess[bytes]:
+    environment = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    return subprocess.run(
+        [sys.executable, "-m", "upbeat", *arguments],
+        capture_output=True,
+        env=environment,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_utf8_arguments_arrive_whole_in_the_c_locale(upbeat_command: CommandLine) -> None:
+    with upbeat.testing.server() as server:
+        where = ("--server", server.address)
+        done = run_in_locale("C", "tasks", "submit", "x", "grün ✓", "--label", "a=ü", *where)
+        assert done.returncode == 0, done.stderr
+        task = upbeat_command("tasks", "get", done.stdout.decode().strip(), "-o", "json", *where).document
+        assert task["spec"]["input"]["text"] == "grün ✓"
+        assert task["spec"]["labels"] == {"a": "ü"}
+        listed = run_in_locale("C", "tasks", "list", "-o", "json", *where)
+        assert listed.returncode == 0
+
+
+def test_an_argument_that_is_not_utf8_is_wrong_usage() -> None:
+    done = run_in_locale("C.UTF-8", "tasks", "submit", "x", "--label", b"a=\xff", "--server", "127.0.0.1:1")
+    assert done.returncode == 2
+    assert b"not UTF-8" in done.stderr
