@@ -84,15 +84,15 @@ def _waits(engine: Engine, task: Task, fits: list[Fit]) -> list[Wait]:
             return [Wait(WaitKind.BACKOFF, words, until_ms=record.eligible_ms)]
         words = "its not_before_time has not come"
         return [Wait(WaitKind.NOT_BEFORE, words, until_ms=record.eligible_ms)]
+    if task in task.signature.aside:
+        words = "the free agents that can do it failed it or gave it back lately"
+        return [Wait(WaitKind.AGENTS_AVOIDED, words)]
     capable = [fit for fit in fits if not fit.lacks]
     if not capable:
         needs = ", ".join((task.spec.type, *task.spec.required_capabilities))
         selector = f" and matches {task.spec.selector!r}" if task.spec.selector else ""
         words = f"no connected agent offers {needs}{selector}"
         return [Wait(WaitKind.NO_CAPABLE_AGENT, words)]
-    if task in task.signature.aside:
-        words = "the free agents that can do it failed it or gave it back lately"
-        return [Wait(WaitKind.AGENTS_AVOIDED, words, len(capable))]
     if any(fit.free_slots for fit in capable):
         return [Wait(WaitKind.DISPATCHING, "it is being handed out", len(capable))]
     words = f"all {len(capable)} agents that can do it are full"
