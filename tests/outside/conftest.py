@@ -24,8 +24,8 @@ def installed(prefix: Path, packages: tuple[str, ...]) -> Path:
     """Install npm packages below ``prefix`` once. Skips where node or the registry is missing."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("node and npm are missing (apt install nodejs npm)")
-    done = prefix / "installed"
-    if not done.exists():
+    names = [package.rpartition("@")[0] for package in packages]
+    if not all((prefix / "node_modules" / name).is_dir() for name in names):
         prefix.mkdir(parents=True, exist_ok=True)
         command = [
             "npm",
@@ -41,7 +41,6 @@ def installed(prefix: Path, packages: tuple[str, ...]) -> Path:
         if result.returncode:
             pytest.skip(f"npm could not install {' '.join(packages)}: {result.stderr[-300:]}")
         (prefix / "package.json").write_text("{}\n")
-        done.touch()
     return prefix
 
 
@@ -54,7 +53,7 @@ def grpc_js() -> Path:
 @pytest.fixture(scope="session")
 def buf() -> Path:
     """The buf program."""
-    return installed(ROOT / "build/outside-buf", BUF) / "node_modules/.bin/buf"
+    return installed(ROOT / "build/buf-1.75.0", BUF) / "node_modules/.bin/buf"
 
 
 @pytest.fixture(scope="module")
