@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from upbeat_server.engine import commands, reasons
+from upbeat_server.engine.leases import late_outcome
 from upbeat_server.engine.model import (
-    AttemptOutcome,
     Refusal,
     ResultOutcome,
     TaskId,
@@ -202,7 +202,9 @@ def resolve_result(scene: Scene, order: commands.ResolveResult) -> None:
         session = scene.namespace.sessions.get(order.session_id)
         if session is None or isinstance(found, Refusal):
             return  # The agent keeps the result and sends it again.
-        outcome = outcome_of(found, order.lease_id, order.agent_id)
+        outcome = ResultOutcome.UNKNOWN
+        if found is not None:
+            outcome = late_outcome(found.record, order.lease_id, order.agent_id)
         session.outbox.answer(order.lease_id, outcome)
 
     scene.lookups.ask(scene.namespace, task_of(cast("Any", order.lease_id)), answer)
@@ -266,22 +268,6 @@ def agent_changed(scene: Scene, order: commands.AgentChanged) -> None:
 def purge_finished(scene: Scene, order: commands.PurgeFinished) -> None:
     """Forget old finished tasks."""
     scene.purge(scene.namespace, order)
-
-
-def outcome_of(found: TaskSnapshot | None, lease_id: int, agent_id: str) -> ResultOutcome:
-    """What a result for a task that is not live gets."""
-    if found is None:
-        return ResultOutcome.UNKNOWN
-    record = found.record
-    attempt = attempt_of(cast("Any", lease_id))
-    if not 0 < attempt <= record.attempt:
-        return ResultOutcome.UNKNOWN
-    if attempt == record.accepted_attempt and record.attempts:
-        last = record.attempts[-1]
-        held = last.attempt == attempt and last.agent_id == agent_id
-        if held and last.outcome in (AttemptOutcome.COMPLETED, AttemptOutcome.FAILED):
-            return ResultOutcome.ACCEPTED
-    return ResultOutcome.STALE
 
 
 def _already_finished(found: TaskSnapshot) -> Refusal:
