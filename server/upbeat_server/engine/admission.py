@@ -113,7 +113,7 @@ def _key_refusal(engine: Engine, submission: Submission) -> Refusal | None:
     queue = engine.queue
     keys_max = engine.limits.bounds.fairness_keys_max
     spec = submission.spec
-    if queue.key_count < keys_max or spec.fairness_key in queue.keys[spec.priority]:
+    if spec.fairness_key in queue.keys[spec.priority] or queue.key_count < keys_max:
         return None
     queue.sweep_keys()
     if queue.key_count < keys_max:
