@@ -258,11 +258,13 @@ class _Demonstration:
 
 
 def _command() -> str:
-    """How to call this program from where the user is."""
-    if shutil.which("upbeat"):
+    """How to call this very program from where the user is."""
+    own, known = Path(sys.argv[0]), shutil.which("upbeat")
+    if own.name != "upbeat" or not own.is_file():
+        return f"{shlex.quote(sys.executable)} -m upbeat"
+    if known is not None and own.samefile(known):
         return "upbeat"
-    own = Path(sys.argv[0])
-    return os.path.relpath(own) if own.name == "upbeat" and own.is_file() else f"{sys.executable} -m upbeat"
+    return shlex.quote(os.path.relpath(own))
 
 
 def _agent_state(agent: Agent) -> AgentState:
