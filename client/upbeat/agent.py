@@ -14,9 +14,10 @@ import signal
 import threading
 import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 from upbeat.channel import Tls, address_or_default, target_of
+from upbeat.floor import Floor, Workplace
 from upbeat.io_thread import Crossing, io_thread
 from upbeat.link import Link
 from upbeat.session import Identity, Session
@@ -26,7 +27,7 @@ from upbeat.work import Registration, Work
 from upbeat.worker_threads import WorkerThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import Future
 
 
@@ -42,8 +43,8 @@ class Agent:
 
     `agent_id` None is the name plus a random part, so that replicas of one
     deployment do not fence each other; give a stable one only where one process
-    at a time uses it. `capabilities` are offered besides the types of the
-    handlers. `labels` are what tasks' selectors look at.
+    at a time uses it. `labels` are what tasks' selectors look at; `offer` adds
+    capabilities besides the types of the handlers.
     """
 
     def __init__(
@@ -52,7 +53,6 @@ class Agent:
         *,
         slots: int = 1,
         labels: Mapping[str, str] | None = None,
-        capabilities: Sequence[str] = (),
         agent_id: str | None = None,
         token: str | None = None,
         tls: Tls | bool | None = None,
@@ -71,7 +71,7 @@ class Agent:
         self.namespace = namespace
         self._token = token
         self._tls = tls
-        self._capabilities = [checked_type(capability) for capability in capabilities]
+        self._capabilities: list[str] = []
         self._works: dict[str, Work] = {}
         self._link: Link | None = None
         self._running: Future[None] | None = None
@@ -79,7 +79,13 @@ class Agent:
     def __repr__(self) -> str:
         return f"Agent({self.name!r}, agent_id={self.agent_id!r})"
 
-    def on(self, skill: Skill[In, Out] | str) -> Registration[In, Out]:
+    @overload
+    def on(self, skill: Skill[In, Out]) -> Registration[In, Out]: ...
+
+    @overload
+    def on(self, skill: str) -> Registration[Any, Any]: ...
+
+    def on(self, skill: Skill[Any, Any] | str) -> Registration[Any, Any]:
         """Decorate the handler of a skill or a bare type.
 
         It takes the input and, if it has a second parameter, a `Context`. Async
@@ -167,7 +173,7 @@ class Agent:
         self._post(lambda link: link.leave("stopped"))
 
     def offer(self, capability: str) -> None:
-        """Offer a further capability from now on."""
+        """Offer a further capability, from now on or from the start on."""
         self._change_capability(checked_type(capability), is_removed=False)
 
     def withdraw(self, capability: str) -> None:
@@ -201,13 +207,16 @@ class Agent:
         )
         io = io_thread()
         session = Session(identity, [*self._works, *self._capabilities])
+        threads = WorkerThreads(self.slots)
+        place = Workplace(self._works, Crossing(asyncio.get_running_loop()), threads)
         target = target_of(address_or_default(address), self._tls)
-        self._link = link = Link(session, self._works, target, self._token, io)
-        crossing, threads = Crossing(asyncio.get_running_loop()), WorkerThreads(self.slots)
+        self._link = link = Link(
+            session, Floor(session, place, io.crossing), target, self._token, drain_timeout
+        )
 
         async def life() -> None:
             try:
-                await link.run(crossing, threads, drain_timeout)
+                await link.run()
             finally:
                 threads.stop()
 

@@ -22,7 +22,7 @@ from upbeat.updates import TaskWatch, updates
 from upbeat.v1 import agent_pb2, agent_service_pb2, stats_pb2, stats_service_pb2, task_pb2, task_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
     from types import TracebackType
 
     from upbeat.task import Progress
@@ -159,7 +159,7 @@ class Client:
         *,
         in_flight: int = ...,
         **options: Unpack[TaskOptions],
-    ) -> AsyncIterator[Done[In, Out]]: ...
+    ) -> AsyncGenerator[Done[In, Out], None]: ...
 
     @overload
     def map(
@@ -169,7 +169,7 @@ class Client:
         *,
         in_flight: int = ...,
         **options: Unpack[TaskOptions],
-    ) -> AsyncIterator[Done[Any, Any]]: ...
+    ) -> AsyncGenerator[Done[Any, Any], None]: ...
 
     def map(
         self,
@@ -178,7 +178,7 @@ class Client:
         *,
         in_flight: int = 100,
         **options: Unpack[TaskOptions],
-    ) -> AsyncIterator[Done[Any, Any]]:
+    ) -> AsyncGenerator[Done[Any, Any], None]:
         """A task for each value, at most `in_flight` at once; yields each as it ends.
 
         Each `Done` says which value it is of; its `output` raises if that task

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import types
+import typing
 from typing import Any
 
 from google.protobuf import json_format
@@ -68,7 +69,7 @@ def _check(value: Any, kind: Any) -> None:
     """Stop the commonest mistake early: a value of quite another class than the skill names."""
     if kind is None:
         kind = types.NoneType
-    if not isinstance(kind, type) or kind is object or isinstance(value, kind):
+    if not isinstance(kind, type) or typing.is_typeddict(kind) or isinstance(value, kind):
         return
     if kind is float and type(value) is int:
         return

@@ -14,6 +14,7 @@ import grpc
 
 from upbeat.backoff import Backoff
 from upbeat.channel import CHANNELS, SharedChannel, Target, metadata_of
+from upbeat.duplex import is_cancelled
 from upbeat.errors import ClientClosed, Refused
 from upbeat.refusal import error_of_call
 from upbeat.v1 import agent_service_pb2_grpc, stats_service_pb2_grpc, task_service_pb2_grpc
@@ -93,6 +94,10 @@ class Connection:
                 return await method(request, timeout=timeout_s, metadata=self.metadata)
             except grpc.aio.AioRpcError as failure:
                 error = error_of_call(failure)
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
+                raise ClientClosed("the client was closed before the server answered") from None
             delay_s = backoff.next_s(error.retry_after or 0.0)
             if error.code not in _UNARY_AGAIN or loop.time() + delay_s > give_up_at:
                 raise error

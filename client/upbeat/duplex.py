@@ -68,6 +68,10 @@ class Duplex:
             return await self._ending()
         except grpc.aio.AioRpcError:
             return await self._ending()
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            return await self._ending()  # Only the call was: we hung up.
         finally:
             self._call.cancel()
             writer.cancel()
@@ -107,3 +111,12 @@ class Duplex:
             # A defect in the dialogue must not leave a stream that only reads.
             self._call.cancel()
             raise
+
+
+def is_cancelled() -> bool:
+    """Whether the current task is being cancelled, and not only a call that it awaits.
+
+    grpc.aio raises CancelledError for both.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

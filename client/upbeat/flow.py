@@ -16,7 +16,7 @@ from upbeat.spec import spec_of
 from upbeat.submission import Submission
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 
     from upbeat.core import Core
     from upbeat.errors import UpbeatError
@@ -66,7 +66,7 @@ class Flow(Generic[In, Out]):
         self._failure: BaseException | None = None
         self._is_drawn = False
 
-    async def run(self) -> AsyncIterator[Done[In, Out]]:
+    async def run(self) -> AsyncGenerator[Done[In, Out], None]:
         """Each value's end, in the order of the ends."""
         drawer = asyncio.create_task(self._draw())
         try:

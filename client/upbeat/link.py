@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from upbeat.attempt import Attempt
 from upbeat.backoff import Backoff
 from upbeat.channel import CHANNELS, Target, metadata_of
 from upbeat.connection import is_worth_reopening
@@ -25,12 +23,8 @@ from upbeat.v1 import agent_service_pb2 as wire
 from upbeat.v1 import agent_service_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from upbeat.errors import Refused
-    from upbeat.io_thread import Crossing, IoThread
-    from upbeat.work import Work
-    from upbeat.worker_threads import WorkerThreads
+    from upbeat.floor import Floor
 
 log = logging.getLogger("upbeat.agent")
 
@@ -51,38 +45,28 @@ class Link:
     """Connects a session to a server and its effects to handlers."""
 
     def __init__(
-        self,
-        session: Session,
-        works: Mapping[str, Work],
-        target: Target,
-        token: str | None,
-        io: IoThread,
+        self, session: Session, floor: Floor, target: Target, token: str | None, drain_s: float
     ) -> None:
+        self.opened = asyncio.Event()
         self._session = session
-        self._works = works
+        self._floor = floor
         self._target = target
         self._metadata = metadata_of(token)
-        self._io = io
-        self._attempts: dict[str, Attempt] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._drain_s = drain_s
         self._duplex: Duplex | None = None
         self._backoff = Backoff()
         self._changed = asyncio.Event()
         self._hurry = asyncio.Event()
         self._move_until: float | None = None
         self._leaving: asyncio.Task[None] | None = None
-        self.is_open = False
-        self.opened = asyncio.Event()
-        self._crossing: Crossing | None = None
-        self._threads: WorkerThreads | None = None
+        floor.when_said = self._wake
+        floor.when_ended = self._ended
 
-    async def run(self, crossing: Crossing, threads: WorkerThreads, drain_s: float) -> None:
+    async def run(self) -> None:
         """Until the agent has left in good order; raises why the server will not have it.
 
         Ends with every handler told to stop. Cancelling it is leaving without a word.
         """
-        self._crossing, self._threads = crossing, threads
-        self._drain_s = drain_s
         shared = CHANNELS.acquire(self._target)
         try:
             stub: Any = agent_service_pb2_grpc.AgentServiceStub(shared.channel)
@@ -90,9 +74,7 @@ class Link:
         finally:
             if self._leaving is not None:
                 self._leaving.cancel()
-            self._stop_all("LEASE_LOST" if self._session.phase is Phase.FENCED else "AGENT_LEFT")
-            for timer in self._timers.values():
-                timer.cancel()
+            self._floor.close("LEASE_LOST" if self._session.phase is Phase.FENCED else "AGENT_LEFT")
             await CHANNELS.release(shared)
 
     async def _stay_connected(self, stub: Any) -> None:
@@ -129,9 +111,7 @@ class Link:
             return await self._duplex.run()
         finally:
             self._duplex = None
-            self.is_open = False
-            for attempt in self._attempts.values():
-                attempt.flow(is_flowing=False)
+            self._floor.flow(is_flowing=False)
 
     # The dialogue.
 
@@ -142,10 +122,7 @@ class Link:
         frame = self._session.next_frame(_now_ms())
         if frame is None:
             return END if self._is_moved() else None
-        for lease_id, pieces in Counter(item.lease_id for item in frame.progress if item.sequence).items():
-            attempt = self._attempts.get(lease_id)
-            if attempt is not None:
-                attempt.voice.sent(pieces)
+        self._floor.sent(frame)
         return frame
 
     def due_s(self) -> float | None:
@@ -161,7 +138,7 @@ class Link:
         """Whether a leaving server has all it can get from us now."""
         if self._move_until is None:
             return False
-        return not self._session.has_results or time.monotonic() >= self._move_until
+        return not self._session.results or time.monotonic() >= self._move_until
 
     def received(self, frame: wire.ConnectResponse) -> None:
         """Perform what the session makes of it."""
@@ -171,11 +148,11 @@ class Link:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Start():
-                self._start(effect.assignment)
+                self._floor.start(effect.assignment)
             case Settled():
                 self._settled(effect)
             case Stop():
-                self._stop(effect.lease_id, effect.reason)
+                self._floor.stop(effect.lease_id, effect.reason)
             case Opened():
                 self._open(effect)
             case ServerDrains():
@@ -190,10 +167,8 @@ class Link:
     def _open(self, effect: Opened) -> None:
         log.info("connected as %s%s", self._session.identity.agent_id, " again" if effect.is_resumed else "")
         self._backoff.reset()
-        self.is_open = True
         self.opened.set()
-        for attempt in self._attempts.values():
-            attempt.flow(is_flowing=True)
+        self._floor.flow(is_flowing=True)
 
     def _settled(self, effect: Settled) -> None:
         if effect.outcome != wire.ResultAck.OUTCOME_ACCEPTED:
@@ -201,66 +176,13 @@ class Link:
             log.info("result of lease %s: %s %s", effect.lease_id, outcome, effect.error.message)
         self._changed.set()
 
-    # Attempts.
-
-    def _start(self, assignment: wire.Assignment) -> None:
-        assert self._crossing is not None  # noqa: S101 - set by run
-        assert self._threads is not None  # noqa: S101 - set by run
-        attempt = Attempt(assignment, self._works[assignment.type], self, self._ended)
-        self._attempts[attempt.lease_id] = attempt
-        if assignment.HasField("time_remaining"):
-            remaining_s = max(0.0, assignment.time_remaining.ToNanoseconds() / 1e9)
-            self._timers[attempt.lease_id] = asyncio.get_running_loop().call_later(
-                remaining_s, self._stop, attempt.lease_id, "ATTEMPT_TIMEOUT"
-            )
-        attempt.start(self._crossing, self._threads)
-
-    def _stop(self, lease_id: str, reason: str) -> None:
-        attempt = self._attempts.get(lease_id)
-        if attempt is not None:
-            attempt.stop(reason)
-
-    def _stop_all(self, reason: str) -> None:
-        for attempt in self._attempts.values():
-            attempt.stop(reason)
-
-    def _ended(self, result: wire.AttemptResult) -> None:
-        """On the handler's thread."""
-        self._io.crossing.post(self._finish, result)
-
-    def _finish(self, result: wire.AttemptResult) -> None:
-        timer = self._timers.pop(result.lease_id, None)
-        if timer is not None:
-            timer.cancel()
-        self._attempts.pop(result.lease_id, None)
-        self._session.finish(result)
-        self._changed.set()
-        self._wake()
-
     def _wake(self) -> None:
         if self._duplex is not None:
             self._duplex.wake()
 
-    # What attempts say: from any thread, but for `said`.
-
-    def said(self, lease_id: str, fraction: float, message: str) -> None:
-        """How far an attempt is; on the I/O thread."""
-        self._session.say(lease_id, fraction, message)
-        self._wake()
-
-    def emitted(self, lease_id: str, chunk: bytes) -> None:
-        """A piece of output."""
-        self._io.crossing.post(self._emit, lease_id, chunk)
-
-    def soon(self, call: Callable[[], None]) -> None:
-        """Run it on the I/O thread."""
-        self._io.crossing.post(call)
-
-    def _emit(self, lease_id: str, chunk: bytes) -> None:
-        dropped = self._session.emit(lease_id, chunk)
-        attempt = self._attempts.get(lease_id)
-        if dropped and attempt is not None:
-            attempt.voice.sent(dropped)
+    def _ended(self) -> None:
+        """An attempt has ended."""
+        self._changed.set()
         self._wake()
 
     # Leaving.
@@ -292,13 +214,13 @@ class Link:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            log.warning("%d attempts do not end in time: giving them back", len(self._session.running))
+            if running := len(self._session.attempts):
+                log.warning("%d attempts do not end in time: giving them back", running)
         self._session.leave(reason)
-        self._stop_all("AGENT_LEFT")
+        self._floor.stop_all("AGENT_LEFT")
         self._wake()
-        if self.is_open:
+        self._hurry.set()  # No further stream is opened to say it.
+        if self._duplex is not None:
             await asyncio.sleep(GOODBYE_S)
-        # No stream, or the server does not end it: there is nobody to say goodbye to.
-        self._hurry.set()
         if self._duplex is not None:
             self._duplex.hang_up()

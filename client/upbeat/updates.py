@@ -11,7 +11,8 @@ import grpc
 from upbeat.backoff import Backoff
 from upbeat.channel import CHANNELS
 from upbeat.connection import is_worth_reopening
-from upbeat.errors import UpbeatError
+from upbeat.duplex import is_cancelled
+from upbeat.errors import ClientClosed, UpbeatError
 from upbeat.io_thread import Crossing, io_thread
 from upbeat.refusal import error_of_call, error_of_status
 from upbeat.task import Progress, Task, progress_of, task_of
@@ -127,6 +128,10 @@ class TaskWatch:
                 frame = await self._open().read()
             except grpc.aio.AioRpcError as failure:
                 error = error_of_call(failure)
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
+                raise ClientClosed("the watch was closed") from None
             else:
                 if frame is not grpc.aio.EOF:
                     self._backoff.reset()

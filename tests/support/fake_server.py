@@ -33,7 +33,9 @@ SERVICES: tuple[ServiceDescriptor, ...] = (
 class Refusal(Exception):
     """Raised by an answer: the call ends with this status."""
 
-    def __init__(self, code: grpc.StatusCode, reason: str, message: str = "", retry_s: float | None = None) -> None:
+    def __init__(
+        self, code: grpc.StatusCode, reason: str, message: str = "", retry_s: float | None = None
+    ) -> None:
         super().__init__(message or reason)
         self.code = code
         self.reason = reason
@@ -106,7 +108,7 @@ class Conversation:
     async def _read(self) -> None:
         while (frame := await self._context.read()) is not grpc.aio.EOF:
             self._heard.put_nowait(frame)
-        self._heard.put_nowait(None)
+        self._end(None)
 
 
 class FakeServer:
