@@ -125,6 +125,16 @@ def test_another_agent_cannot_adopt_the_lease(play: Play) -> None:
     play << "finished t1 COMPLETED" << "ack t1.1 to a1: ACCEPTED"
 
 
+def test_the_lease_of_an_earlier_attempt_is_not_adopted(play: Play) -> None:
+    play >> hello("a1") >> submit("t1") >> reject("t1.1")
+    play.later(2_000)
+    play << "assign t1.1 to a1" << "assign t1.2 to a1"
+    play.restart() >> hello("a1", holds=("t1.1",))
+    (said,) = play.heard(Welcome)
+    assert said.dropped_leases == [play.lease("t1.1")]
+    play << "assign t1.3 to a1"
+
+
 def test_work_that_its_agent_did_not_bring_back_is_queued_again_at_once(play: Play) -> None:
     play >> hello("a1") >> submit("t1") >> ack("t1.1")
     play.skip().restart() >> hello("a1")
