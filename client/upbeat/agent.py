@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
 from upbeat.channel import Tls, address_or_default, target_of
+from upbeat.errors import UpbeatError
 from upbeat.floor import Floor, Workplace
 from upbeat.io_thread import Crossing, io_thread
 from upbeat.link import Link
@@ -137,6 +138,7 @@ class Agent:
         Waits while the server cannot be reached. Raises what `run` raises.
         """
         running = asyncio.wrap_future(self._begin(address, drain_timeout))
+        running.add_done_callback(_seen)  # `stop` tells it again.
         assert self._link is not None  # noqa: S101 - set by _begin
         opened = asyncio.ensure_future(io_thread().call(self._opened(self._link)))
         try:
@@ -217,6 +219,9 @@ class Agent:
         async def life() -> None:
             try:
                 await link.run()
+            except UpbeatError as error:
+                log.error("%s has ended: %s", self.agent_id, error)  # noqa: TRY400 - a refusal, not a defect
+                raise
             finally:
                 threads.stop()
 
@@ -245,3 +250,9 @@ class Agent:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _seen(future: asyncio.Future[None]) -> None:
+    """An error that is told elsewhere is not one that nobody saw."""
+    if not future.cancelled():
+        future.exception()

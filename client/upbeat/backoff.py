@@ -27,3 +27,25 @@ class Backoff:
     def reset(self) -> None:
         """It went right: the next delay is a short one."""
         self.failures = 0
+
+
+class Patience:
+    """Whether and when to try again: for so long, counted from when it began to go wrong."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._backoff = Backoff()
+        self._failing_since_s: float | None = None
+
+    def worked(self) -> None:
+        """It went right."""
+        self._failing_since_s = None
+        self._backoff.reset()
+
+    def next_s(self, now_s: float, at_least_s: float | None) -> float | None:
+        """It went wrong: the delay before the next try, or None if it has gone wrong for too long."""
+        if self._failing_since_s is None:
+            self._failing_since_s = now_s
+        delay_s = self._backoff.next_s(at_least_s or 0.0)
+        is_over = now_s + delay_s - self._failing_since_s > self._patience_s
+        return None if is_over else delay_s

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from upbeat.backoff import Backoff
+from upbeat.backoff import Patience
 from upbeat.channel import CHANNELS, SharedChannel, Target, metadata_of
 from upbeat.duplex import is_cancelled
 from upbeat.errors import ClientClosed, Refused
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from upbeat.v1.task_service_pb2_grpc import TaskServiceAsyncStub
 
 CALL_TIMEOUT_S = 30.0
+LASTED_S = 10.0
+"""A stream that lasted so long was connected, even if nothing came on it."""
 CLIENT_STREAMS = 2  # Room on the channel for one StreamTasks and one WatchTasks.
 
 _UNARY_AGAIN = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
@@ -87,8 +89,7 @@ class Connection:
     async def call(self, method: Any, request: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
         """One unary call, tried again while the server is unavailable; raises the typed error."""
         loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self.patience_s
-        backoff = Backoff()
+        patience = Patience(self.patience_s)
         while True:
             try:
                 return await method(request, timeout=timeout_s, metadata=self.metadata)
@@ -98,8 +99,8 @@ class Connection:
                 if is_cancelled():
                     raise
                 raise ClientClosed("the client was closed before the server answered") from None
-            delay_s = backoff.next_s(error.retry_after or 0.0)
-            if error.code not in _UNARY_AGAIN or loop.time() + delay_s > give_up_at:
+            delay_s = patience.next_s(loop.time(), error.retry_after)
+            if error.code not in _UNARY_AGAIN or delay_s is None:
                 raise error
             await asyncio.sleep(delay_s)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -65,6 +66,9 @@ class IoThread:
         self._thread.start()
 
     def _run(self) -> None:
+        if hasattr(signal, "pthread_sigmask"):
+            # Signals are the main thread's: only there do they wake what blocks.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 

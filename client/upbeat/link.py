@@ -121,9 +121,15 @@ class Link:
             return END
         frame = self._session.next_frame(_now_ms())
         if frame is None:
-            return END if self._is_moved() else None
+            return self._parting() if self._is_moved() else None
         self._floor.sent(frame)
         return frame
+
+    def _parting(self) -> End:
+        """Half-close, and do not wait for ever for the server to do its half."""
+        if self._duplex is not None:
+            asyncio.get_running_loop().call_later(GOODBYE_S, self._duplex.hang_up)
+        return END
 
     def due_s(self) -> float | None:
         """Until the next heartbeat, or until we give up waiting for a leaving server."""

@@ -16,9 +16,9 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from upbeat.backoff import Backoff
+from upbeat.backoff import Backoff, Patience
 from upbeat.batch import BatchSubmitter
-from upbeat.connection import is_worth_reopening
+from upbeat.connection import LASTED_S, is_worth_reopening
 from upbeat.duplex import Duplex, End
 from upbeat.errors import ClientClosed, InternalError, Refused, ResourceExhausted, Unavailable, UpbeatError
 from upbeat.refusal import error_of_refusal
@@ -49,8 +49,8 @@ class TaskStream:
         self._is_greeted = False
         self._duplex: Duplex | None = None
         self._runner: asyncio.Task[None] | None = None
-        self._backoff = Backoff()
-        self._last_contact = 0.0
+        self._patience = Patience(connection.patience_s)
+        self._backoff = Backoff()  # For items that are refused on a stream that works.
 
     # What the client asks for.
 
@@ -59,13 +59,22 @@ class TaskStream:
         if self._connection.is_closed:
             submission.fail(ClientClosed("the client is closed"))
             return
+        if submission.request_id in self._by_request:
+            # The same request twice: the server says whether it is the same task.
+            submission.when_accepted(lambda: self.attach(submission))
+            self._batch.add(submission)
+            return
         self._by_request[submission.request_id] = submission
         self._waiting.append(submission)
         self._start()
 
     def attach(self, submission: Submission) -> None:
         """Have the end of an accepted submission told, if it is not anyway."""
-        if submission.is_settled or submission.request_id in self._by_request:
+        other = self._by_request.get(submission.request_id)
+        if submission.is_settled or other is submission:
+            return
+        if other is not None:
+            other.when_settled(lambda: submission.settle_as(other))
             return
         if self._connection.is_closed:
             submission.fail(ClientClosed("the client is closed"))
@@ -95,7 +104,6 @@ class TaskStream:
 
     def _start(self) -> None:
         if self._runner is None or self._runner.done():
-            self._last_contact = asyncio.get_running_loop().time()
             self._runner = asyncio.create_task(self._run())
         elif self._duplex is not None:
             self._duplex.wake()
@@ -113,6 +121,7 @@ class TaskStream:
         loop = asyncio.get_running_loop()
         while self._by_request:
             self._reset()
+            opened_at = loop.time()
             call = self._connection.tasks.StreamTasks(metadata=self._connection.metadata)
             self._duplex = Duplex(call, self)
             try:
@@ -122,8 +131,10 @@ class TaskStream:
             if not is_worth_reopening(error):
                 self._fail_all(error)
                 return
-            delay_s = self._backoff.next_s(error.retry_after or 0.0)
-            if loop.time() + delay_s - self._last_contact > self._connection.patience_s:
+            if loop.time() - opened_at > LASTED_S:
+                self._patience.worked()
+            delay_s = self._patience.next_s(loop.time(), error.retry_after)
+            if delay_s is None:
                 self._fail_all(_unavailable(error))
                 return
             await asyncio.sleep(delay_s)
@@ -202,10 +213,11 @@ class TaskStream:
 
     def received(self, frame: task_service_pb2.StreamTasksResponse) -> None:
         """A frame of the server."""
-        self._last_contact = asyncio.get_running_loop().time()
-        self._backoff.reset()
+        self._patience.worked()
         if frame.window > 0:
             self._window = frame.window
+        if frame.accepted:
+            self._backoff.reset()
         for accepted in frame.accepted:
             submission = self._by_request.get(accepted.request_id)
             if submission is not None:

@@ -71,6 +71,7 @@ class Submission:
         if self.task_id or self.is_settled:
             return
         self.task_id = task_id
+        self.request.ClearField("spec")  # It may be large, and is not sent again.
         self._run(self._accepted_calls)
 
     def finish(self, finished: task_service_pb2.TaskFinished) -> None:
@@ -86,6 +87,13 @@ class Submission:
             self.error = error
             self._settle()
 
+    def settle_as(self, other: Submission) -> None:
+        """It is the same task as another's."""
+        if other.finished is not None:
+            self.finish(other.finished)
+        elif other.error is not None:
+            self.fail(other.error)
+
     def _settle(self) -> None:
         self._run(self._accepted_calls)
         self._run(self._settled_calls)
@@ -95,6 +103,10 @@ class Submission:
         todo, calls[:] = calls[:], []
         for call in todo:
             call()
+
+    def when_accepted(self, call: Callable[[], object]) -> None:
+        """Have `call()` run on the I/O thread once it has a task_id or is settled."""
+        self._accepted_calls.append(call)
 
     def when_settled(self, call: Callable[[], object]) -> None:
         """Have `call()` run on the I/O thread once it is settled, or now if it is."""

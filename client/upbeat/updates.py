@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
-from upbeat.backoff import Backoff
+from upbeat.backoff import Patience
 from upbeat.channel import CHANNELS
-from upbeat.connection import is_worth_reopening
+from upbeat.connection import LASTED_S, is_worth_reopening
 from upbeat.duplex import is_cancelled
 from upbeat.errors import ClientClosed, UpbeatError
 from upbeat.io_thread import Crossing, io_thread
@@ -73,7 +73,8 @@ class TaskWatch:
         self._unread: list[Task | Left | Progress] = []
         self._shared: SharedChannel | None = None
         self._call: Any = None
-        self._backoff = Backoff()
+        self._patience = Patience(core.connection.patience_s)
+        self._opened_at = 0.0
         self.is_snapshot_done = bool(request.revision)
 
     @property
@@ -122,7 +123,6 @@ class TaskWatch:
 
     async def _frame(self) -> task_service_pb2.WatchTasksResponse:
         loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._core.connection.patience_s
         while True:
             try:
                 frame = await self._open().read()
@@ -134,13 +134,15 @@ class TaskWatch:
                 raise ClientClosed("the watch was closed") from None
             else:
                 if frame is not grpc.aio.EOF:
-                    self._backoff.reset()
+                    self._patience.worked()
                     arrived: task_service_pb2.WatchTasksResponse = frame
                     return arrived
                 error = await self._ending()
             await self._end()
-            delay_s = self._backoff.next_s(error.retry_after or 0.0)
-            if not is_worth_reopening(error) or loop.time() + delay_s > give_up_at:
+            if loop.time() - self._opened_at > LASTED_S:
+                self._patience.worked()
+            delay_s = self._patience.next_s(loop.time(), error.retry_after)
+            if delay_s is None or not is_worth_reopening(error):
                 raise error
             await asyncio.sleep(delay_s)
 
@@ -149,6 +151,7 @@ class TaskWatch:
             self._core.connection.check_open()
             self._shared = CHANNELS.acquire(self._core.connection.target)
             stub = self._core.connection.tasks_on(self._shared.channel)
+            self._opened_at = asyncio.get_running_loop().time()
             self._call = stub.WatchTasks(self._request, metadata=self._core.connection.metadata)
         return self._call
 

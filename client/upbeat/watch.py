@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from upbeat.backoff import Backoff
-from upbeat.connection import is_worth_reopening
+from upbeat.backoff import Patience
+from upbeat.connection import LASTED_S, is_worth_reopening
 from upbeat.errors import ClientClosed
 from upbeat.refusal import error_of_call, error_of_status
 from upbeat.task import state_of
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from upbeat.connection import Connection
     from upbeat.errors import Refused, UpbeatError
 
-_FINAL_GAP = "REVISION_OUT_OF_RANGE"
+_GAP = "REVISION_OUT_OF_RANGE"
 
 
 class Follower:
@@ -107,7 +107,7 @@ class WatchHub:
         self._revision = 0  # Everything up to here has been handed on, for the tasks of the cover.
         self._runner: asyncio.Task[None] | None = None
         self._joining = asyncio.Lock()
-        self._last_contact = 0.0
+        self._patience = Patience(connection.patience_s)
 
     async def join(self, follower: Follower) -> None:
         """Tell the follower of its task from now on; raises TaskNotFound, Unavailable, ..."""
@@ -139,7 +139,6 @@ class WatchHub:
                 self._revision = 0
         self._hand_on_task(task)
         if self._tasks and not self._is_running:
-            self._last_contact = asyncio.get_running_loop().time()
             self._runner = asyncio.create_task(self._run())
 
     async def _read(self, task_id: str) -> task_pb2.Task:
@@ -189,20 +188,21 @@ class WatchHub:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        backoff = Backoff()
         while self._tasks:
-            error = await self._serve(backoff)
-            if error.reason == _FINAL_GAP:
+            opened_at = loop.time()
+            error = await self._serve()
+            if error.reason == _GAP:
                 self._revision = 0  # A snapshot bridges the gap; followers get the newest state.
                 continue
-            delay_s = backoff.next_s(error.retry_after or 0.0)
-            is_hopeless = loop.time() + delay_s - self._last_contact > self._connection.patience_s
-            if not is_worth_reopening(error) or is_hopeless:
+            if loop.time() - opened_at > LASTED_S:
+                self._patience.worked()
+            delay_s = self._patience.next_s(loop.time(), error.retry_after)
+            if delay_s is None or not is_worth_reopening(error):
                 self._fail_all(error)
                 return
             await asyncio.sleep(delay_s)
 
-    async def _serve(self, backoff: Backoff) -> Refused:
+    async def _serve(self) -> Refused:
         """One stream, until it ends; answers how."""
         request = task_service_pb2.WatchTasksRequest(
             namespace=self._connection.namespace, revision=self._revision, progress=True
@@ -215,8 +215,7 @@ class WatchHub:
         call = self._connection.tasks.WatchTasks(request, metadata=self._connection.metadata)
         try:
             while (frame := await call.read()) is not grpc.aio.EOF:
-                self._last_contact = asyncio.get_running_loop().time()
-                backoff.reset()
+                self._patience.worked()
                 self._hand_on(frame)  # type: ignore[arg-type]
             message = await call.details() or ""
             return error_of_status(await call.code(), message, await call.trailing_metadata())

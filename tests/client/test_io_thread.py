@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from upbeat.backoff import Backoff
+from upbeat.backoff import Backoff, Patience
 from upbeat.channel import STREAMS_MAX, Channels, Target, target_of
 from upbeat.io_thread import Crossing, io_thread
 from upbeat.voice import CHUNK_BYTES_MAX, UNSENT_MAX, Voice, bounded
@@ -126,6 +126,16 @@ def test_delays_grow_to_a_bound_and_start_anew_after_success() -> None:
     backoff.reset()
     assert backoff.next_s() <= 1.0
     assert backoff.next_s(at_least_s=30.0) >= 30.0
+
+
+def test_patience_counts_from_when_it_began_to_go_wrong() -> None:
+    patience = Patience(10.0)
+    assert patience.next_s(1_000.0, None) is not None
+    assert patience.next_s(1_004.0, 1.0) is not None
+    assert patience.next_s(1_011.0, None) is None
+    patience.worked()
+    assert patience.next_s(2_000.0, None) is not None
+    assert patience.next_s(2_000.0, 11.0) is None, "the server asks for more than there is"
 
 
 # What handlers say.

@@ -20,7 +20,8 @@ from upbeat import (
     Unauthenticated,
     Unavailable,
 )
-from upbeat.v1 import payload_pb2, task_pb2, task_service_pb2
+from upbeat.errors import RequestIdReused
+from upbeat.v1 import payload_pb2, refusal_pb2, task_pb2, task_service_pb2
 
 Response = task_service_pb2.StreamTasksResponse
 
@@ -248,7 +249,7 @@ async def test_submissions_that_find_the_window_taken_go_by_batch(server: FakeSe
         results = [
             task_service_pb2.SubmitResult(task=task_pb2.Task(task_id=f"b-{request.request_id}"))
             if request.request_id != "bad"
-            else task_service_pb2.SubmitResult(error={"code": 3, "reason": "INVALID_FIELD"})  # type: ignore[arg-type]
+            else task_service_pb2.SubmitResult(error=refusal_pb2.Refusal(code=3, reason="INVALID_FIELD"))
             for request in batch.requests
         ]
         return task_service_pb2.BatchSubmitTasksResponse(results=results)
@@ -267,6 +268,29 @@ async def test_submissions_that_find_the_window_taken_go_by_batch(server: FakeSe
     await stream.say(finished(frame.attach[0], output=b'"late"'))
     assert await waiting == "late"
     assert await overflowed.result() == "late", "asked for again, it is still known"
+
+
+async def test_the_same_request_twice_at_once_is_for_the_server_to_judge(
+    server: FakeServer, up: Client
+) -> None:
+    def answer(batch: Any) -> Any:
+        results = [
+            task_service_pb2.SubmitResult(task=task_pb2.Task(task_id="t1"))
+            if request.spec.input.data == b"1"
+            else task_service_pb2.SubmitResult(error=refusal_pb2.Refusal(code=6, reason="REQUEST_ID_REUSED"))
+            for request in batch.requests
+        ]
+        return task_service_pb2.BatchSubmitTasksResponse(results=results)
+
+    server.answers["BatchSubmitTasks"] = answer
+    running = [asyncio.create_task(up.run("echo", value, request_id="r1")) for value in (1, 1, 2)]
+    stream = await opened(server)
+    (request,) = await requests(stream, 1)
+    with pytest.raises(RequestIdReused):
+        await running[2]
+    await stream.say(accepted(request))
+    await stream.say(finished("r1", output=b"7"))
+    assert await running[0] == await running[1] == 7
 
 
 async def test_map_yields_every_end_with_at_most_so_many_in_flight(server: FakeServer, up: Client) -> None:
