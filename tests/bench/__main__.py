@@ -18,6 +18,7 @@ from tests.bench.caller import closed_loop, open_loop
 from tests.bench.echo_agents import CHANNEL_OPTIONS
 from tests.bench.figures import OUT, Figure, latencies, table, write
 from tests.support.server_process import ServerProcess
+from upbeat.v1 import stats_service_pb2 as stats_wire
 from upbeat.v1 import task_service_pb2 as wire
 
 if TYPE_CHECKING:
@@ -110,10 +111,16 @@ async def _ask(address: str, task_ids: list[str], per_second: float, seconds: fl
             await get_call(wire.GetTaskRequest(task_id=task_id).SerializeToString())
 
         await open_loop(submit, per_second, 1)
+        stats_call: Unary = channel.unary_unary("/upbeat.v1.StatsService/GetStats")
+        counted = stats_wire.GetStatsResponse.FromString(await stats_call(b"")).stats.tasks_by_state
         submits, gets = await asyncio.gather(
             open_loop(submit, per_second, seconds), open_loop(get, per_second, seconds)
         )
-    facts = {"calls_per_second": per_second, "running": 5_000.0, "queued": float(len(task_ids) - 5_000)}
+    facts = {
+        "calls_per_second": per_second,
+        "running": float(counted["RUNNING"]),
+        "queued": float(counted["QUEUED"]),
+    }
     return [*latencies("crowded.submit", submits, **facts), *latencies("crowded.get", gets, **facts)]
 
 
