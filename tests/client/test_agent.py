@@ -344,16 +344,11 @@ async def test_a_server_that_dies_and_comes_back_is_found_again(server: FakeServ
 async def test_a_refusal_for_good_ends_the_agent(
     server: FakeServer, agent: Agent, code: grpc.StatusCode, reason: str, kind: type[Exception]
 ) -> None:
-    serving = asyncio.create_task(agent.serve(server.address))
-    stream = await server.conversation("Connect")
-    await stream.end(Refusal(code, reason))
+    server.refusals["Connect"] = Refusal(code, reason)
     with pytest.raises(kind):
-        await serving
-    starting = asyncio.create_task(agent.start(server.address))
-    stream = await server.conversation("Connect")
-    await stream.end(Refusal(code, reason))
+        await agent.serve(server.address)
     with pytest.raises(kind):
-        await starting
+        await agent.start(server.address)
 
 
 async def test_fencing_stops_the_handlers(server: FakeServer, agent: Agent) -> None:

@@ -194,11 +194,10 @@ async def test_a_submission_the_server_cannot_take_now_is_repeated(server: FakeS
 
 
 async def test_a_stream_that_is_refused_for_good_fails_all(server: FakeServer, up: Client) -> None:
-    running = asyncio.create_task(up.run("echo"))
-    stream = await server.conversation("StreamTasks")
-    await stream.end(Refusal(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID"))
+    server.refusals["StreamTasks"] = Refusal(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")
     with pytest.raises(Unauthenticated):
-        await running
+        await up.run("echo")
+    server.refusals.clear()
     running = asyncio.create_task(up.run("echo"))
     stream = await opened(server)
     (request,) = await requests(stream, 1)

@@ -84,9 +84,10 @@ class Conversation:
 
     async def end(self, refusal: Refusal | None = None) -> None:
         """End the stream, in good order or with a status."""
-        io_thread().loop.call_soon_threadsafe(self._end, refusal)
+        io_thread().loop.call_soon_threadsafe(self.refuse, refusal)
 
-    def _end(self, refusal: Refusal | None) -> None:
+    def refuse(self, refusal: Refusal | None) -> None:
+        """End it; on the I/O thread."""
         if not self._ending.done():
             self._ending.set_result(refusal)
 
@@ -108,7 +109,7 @@ class Conversation:
     async def _read(self) -> None:
         while (frame := await self._context.read()) is not grpc.aio.EOF:
             self._heard.put_nowait(frame)
-        self._end(None)
+        self.refuse(None)
 
 
 class FakeServer:
@@ -117,6 +118,12 @@ class FakeServer:
     def __init__(self) -> None:
         self.port = 0
         self.answers: dict[str, Callable[[Any], Any]] = {}
+        self.refusals: dict[str, Refusal] = {}
+        """Streams that end at once, each time a client tries.
+
+        A client whose first write meets the end of its stream may be told
+        INTERNAL by grpc.aio instead of the status, and then tries again.
+        """
         self.requests: defaultdict[str, list[Any]] = defaultdict(list)
         self._server: grpc.aio.Server | None = None
         self._conversations: defaultdict[str, asyncio.Queue[Conversation]] = defaultdict(asyncio.Queue)
@@ -181,7 +188,10 @@ class FakeServer:
     def _bidirectional(self, name: str) -> Any:
         async def hold(_: Any, context: Any) -> None:
             conversation = Conversation(context)
-            self._conversations[name].put_nowait(conversation)
+            if name in self.refusals:
+                conversation.refuse(self.refusals[name])
+            else:
+                self._conversations[name].put_nowait(conversation)
             await conversation.hold(is_bidirectional=True)
 
         return hold
