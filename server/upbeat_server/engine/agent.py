@@ -23,6 +23,7 @@ class Agent:
         "connect_ms",
         "drain_wanted",
         "failed",
+        "fenced_sessions",
         "free_stamp",
         "index",
         "labels",
@@ -51,6 +52,7 @@ class Agent:
         self.state = AgentState.DISCONNECTED
         self.session_id: SessionId = NO_SESSION
         self.last_session_id: SessionId = NO_SESSION  # What a hello must name to resume.
+        self.fenced_sessions: tuple[SessionId, ...] = ()  # Taken over lately; they may not resume.
         self.sdk_version = ""
         self.connect_ms = 0
         self.last_seen_ms = 0

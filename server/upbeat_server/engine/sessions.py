@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from upbeat_server.engine.task import Task
 
 RETRY_AGENTS_MS = 5_000
+FENCED_SESSIONS_KEPT = 8
 AGENT_LEFT = "the agent said goodbye"
 
 
@@ -32,12 +33,18 @@ def connect(engine: Engine, event: AgentConnected, now_ms: int) -> None:
             engine.commands.append(HelloRefused(event.origin, _agents_exhausted(engine)))
             return
         agent = engine.fleet.add(event.agent_id)
+    elif event.session_id in agent.fenced_sessions:
+        engine.commands.append(HelloRefused(event.origin, _fenced(event.agent_id)))
+        return
     if agent.session_id != NO_SESSION:
         engine.commands.append(EndSession(agent.session_id, reasons.FENCED))
         del engine.fleet.sessions[agent.session_id]
     resumed = event.session_id != NO_SESSION and event.session_id == agent.last_session_id
     if not resumed:
         agent.drain_wanted = False
+    if not resumed and agent.last_session_id != NO_SESSION:
+        # Whoever lived under the last session may not know yet that it was taken over.
+        agent.fenced_sessions = (agent.last_session_id, *agent.fenced_sessions)[:FENCED_SESSIONS_KEPT]
     engine.fleet.gone.pop(agent.agent_id, None)
     agent.session_id = agent.last_session_id = engine.next_session()
     engine.fleet.sessions[agent.session_id] = agent
@@ -90,6 +97,14 @@ def _has_room(engine: Engine) -> bool:
         forget(engine, agent)
         return True
     return False
+
+
+def _fenced(agent_id: str) -> Refusal:
+    return Refusal(
+        reasons.FENCED,
+        f"a newer stream of agent {agent_id!r} took this session over: do not reconnect",
+        {"agent_id": agent_id},
+    )
 
 
 def _agents_exhausted(engine: Engine) -> Refusal:

@@ -45,6 +45,30 @@ def test_a_newer_session_fences_the_older_whose_words_are_too_late(play: Play) -
     assert play.agent("a1").session_id == newer
 
 
+def test_a_fenced_session_cannot_come_back_and_fence_in_turn(play: Play) -> None:
+    play >> hello("a1")
+    older = play.sessions["a1"]
+    play >> cut("a1") >> hello("a1")
+    assert welcome(play) == "welcome a1"
+    newer = play.sessions["a1"]
+    play.sessions["a1"] = older
+    play >> hello("a1", resumes=True)
+    play << "refused: FENCED"
+    assert play.agent("a1").session_id == newer
+
+
+def test_an_agent_that_missed_its_welcome_resumes_an_older_session(play: Play) -> None:
+    play >> hello("a1")
+    known = play.sessions["a1"]
+    play >> cut("a1") >> hello("a1", resumes=True)
+    assert welcome(play) == "welcome a1 resumed"
+    for _ in range(3):
+        play.sessions["a1"] = known
+        play >> hello("a1", resumes=True)
+        play << "end a1: FENCED"
+        assert welcome(play) == "welcome a1"
+
+
 def test_a_session_is_resumed_by_the_number_of_the_last_one(play: Play) -> None:
     play >> hello("a1") >> cut("a1") >> hello("a1", resumes=True)
     assert welcome(play) == "welcome a1 resumed"
