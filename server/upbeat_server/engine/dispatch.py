@@ -42,6 +42,7 @@ ASIDE_RETRY_MS = 1_000
 def dispatch(engine: Engine, now_ms: int) -> None:
     """Hand out what can be handed out."""
     engine.turn_wanted_ms = 0
+    engine.choice.begin_turn()
     if not engine.fleet.match_some(PAIRS_MAX):
         engine.turn_wanted_ms = now_ms
     recalled = _recall_aside(engine, now_ms)

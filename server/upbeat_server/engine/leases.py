@@ -215,6 +215,8 @@ def end_attempt(
     if outcome in (AttemptOutcome.COMPLETED, AttemptOutcome.FAILED, AttemptOutcome.TIMED_OUT):
         completed = outcome == AttemptOutcome.COMPLETED
         engine.predictor.learn(task.spec.type, attempt.agent_id, ran_ms, completed=completed)
+        if completed and task.agent is not None:
+            engine.predictor.learn_share(task.spec.type, ran_ms / (task.agent.in_use + 1))
         engine.queue.settle(task, ran_ms - task.charged_ms)
     else:
         engine.queue.settle(task, min(0.0, ran_ms - task.charged_ms))

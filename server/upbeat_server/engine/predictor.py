@@ -4,6 +4,9 @@ Durations are averaged in log space (they are close to lognormal), so that one
 slow run does not spoil the estimate: ``mean = exp(m)`` with
 ``m += (log(d) - m) * weight``. The weight is 1/n for the first runs and settles
 at ``EWMA_WEIGHT``. Unknown cells fall back to the task type as a whole.
+
+A run is what the server sees of it, waiting at a busy agent included. Its *share*
+is the run divided by what ran beside it: what one task takes of an agent's time.
 """
 
 from __future__ import annotations
@@ -47,11 +50,12 @@ class Cell(msgspec.Struct):
 class Predictor:
     """All records. The oldest cell gives way when there are more than ``CELLS_MAX``."""
 
-    __slots__ = ("cells", "types")
+    __slots__ = ("cells", "shares", "types")
 
     def __init__(self) -> None:
         self.cells: dict[tuple[str, str], Cell] = {}
         self.types: dict[str, Cell] = {}
+        self.shares: dict[str, Cell] = {}
 
     def learn(self, task_type: str, agent_id: str, ms: float, *, completed: bool) -> None:
         """Count one attempt of an agent."""
@@ -68,6 +72,20 @@ class Predictor:
                 del self.types[next(iter(self.types))]
             overall = self.types[task_type] = Cell()
         overall.learn(ms, completed=completed)
+
+    def learn_share(self, task_type: str, ms: float) -> None:
+        """Count a completed run divided by what ran beside it on its agent."""
+        cell = self.shares.get(task_type)
+        if cell is None:
+            if len(self.shares) >= CELLS_MAX:
+                del self.shares[next(iter(self.shares))]
+            cell = self.shares[task_type] = Cell()
+        cell.learn(ms, completed=True)
+
+    def share_ms(self, task_type: str) -> float:
+        """Expected time of an agent that one run takes; UNKNOWN_MS while nothing is known."""
+        cell = self.shares.get(task_type)
+        return cell.duration_ms if cell is not None else UNKNOWN_MS
 
     def type_ms(self, task_type: str) -> float:
         """Expected run of a type over all agents; UNKNOWN_MS while nothing is known."""

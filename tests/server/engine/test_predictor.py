@@ -8,10 +8,8 @@ import pytest
 
 from tests.support.lines import failure, frame, hello, result, submit
 from tests.support.play import Play
-from upbeat_server.engine import choice, predictor
+from upbeat_server.engine import predictor
 from upbeat_server.engine.choice import CHUNK_TASKS
-from upbeat_server.engine.events import AttemptEnded
-from upbeat_server.engine.model import Payload
 from upbeat_server.engine.predictor import EWMA_WEIGHT, UNKNOWN_MS, Cell, Predictor
 
 
@@ -73,6 +71,7 @@ def test_the_engine_learns_from_each_attempt(play: Play) -> None:
 
 def learn_that_work_is(play: Play, ms: float) -> None:
     play.engine.predictor.learn("work", "a0", ms, completed=True)
+    play.engine.predictor.learn_share("work", ms)
 
 
 def holders(play: Play) -> list[str]:
@@ -115,20 +114,28 @@ def test_tiny_work_that_failed_is_not_sent_along_with_its_chunk(play: Play) -> N
     assert holders(play) == ["a1", "a2"]
 
 
-def test_the_types_whose_chunks_are_remembered_are_bounded(
-    play: Play, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(choice, "CHUNKS_MAX", 3)
-    types = [f"type{number}" for number in range(6)]
-    play >> hello("a1", slots=9, offers=tuple(types))
-    for task_type in types:
-        play.engine.predictor.learn(task_type, "a0", 1.0, completed=True)
-        play >> submit(task_type, type=task_type)
-    results = [AttemptEnded(lease, Payload()) for lease in play.agent("a1").leases]
-    play.skip() >> frame("a1", results=results)
-    policy = play.skip().engine.choice
-    assert isinstance(policy, choice.LeastLoaded)
-    assert list(policy._chunk) == ["type3", "type4", "type5"]
+def test_a_chunk_does_not_outlive_its_turn(play: Play) -> None:
+    learn_that_work_is(play, 1.0)
+    play >> hello("a1", slots=9) >> hello("a2", slots=9) >> submit("t1") >> submit("t2")
+    assert holders(play) == ["a1", "a2"]
+
+
+def test_work_beside_other_work_counts_with_its_share_of_the_agents_time(play: Play) -> None:
+    play >> hello("a1", slots=10)
+    play.together(*(submit(f"t{number}") for number in range(10)))
+    play.later(100) >> result("t0.1")
+    play.skip()
+    assert play.engine.predictor.share_ms("work") == pytest.approx(10.0)
+    assert play.engine.predictor.type_ms("work") == pytest.approx(100.0)
+    assert play.engine.predictor.share_ms("other") == UNKNOWN_MS
+
+
+def test_the_shares_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor, "CELLS_MAX", 3)
+    learned = Predictor()
+    for number in range(5):
+        learned.learn_share(f"type{number}", 1.0)
+    assert list(learned.shares) == ["type2", "type3", "type4"]
 
 
 def test_the_policy_says_why(play: Play) -> None:
