@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from upbeat.cli.options import Format
+from upbeat.cli.options import CommonOptions, Format
 from upbeat.cli.screen import Screen
 from upbeat_server.commands.serve import load_or_fail
 
@@ -22,14 +22,17 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
+    context: typer.Context,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Settings as TOML; UPBEAT_CONFIG.")
     ] = None,
-    output: Annotated[Format, typer.Option("--output", "-o", help="table or json.")] = Format.TABLE,
+    output: Annotated[Format | None, typer.Option("--output", "-o", help="table or json.")] = None,
 ) -> None:
     """Show the settings that `upbeat serve` would use here. Secrets are not shown."""
     rows = load_or_fail(config, {}).describe()
-    screen = Screen(as_json=output is Format.JSON)
+    outer = context.find_root().obj
+    chosen = output or (outer.output if isinstance(outer, CommonOptions) else None)
+    screen = Screen(as_json=chosen is Format.JSON)
     if screen.as_json:
         screen.document([{"key": key, "value": value, "source": source} for key, value, source in rows])
     else:
