@@ -52,7 +52,8 @@ class UpbeatError(Exception):
 
     def __str__(self) -> str:
         head = f"{self.reason}: {self.message}" if self.reason else self.message
-        return "\n".join([head, *(f"  {each.field}: {each.description}" for each in self.violations)])
+        told = [f"{each.field}: {each.description}" for each in self.violations]
+        return "\n  ".join([head, *(text for text in told if text != self.message)])
 
 
 class Refused(UpbeatError):

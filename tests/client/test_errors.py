@@ -39,6 +39,12 @@ def test_a_status_with_details_becomes_the_class_of_its_reason() -> None:
     assert str(error) == "INVALID_FIELD: two fields are wrong\n  spec.type: empty"
 
 
+def test_a_violation_that_is_the_message_is_not_said_twice() -> None:
+    violation = errors.Violation("spec.type", "empty")
+    error = errors.InvalidField("spec.type: empty", reason="INVALID_FIELD", violations=[violation])
+    assert str(error) == "INVALID_FIELD: spec.type: empty"
+
+
 @pytest.mark.parametrize(
     ("code", "family"),
     [
