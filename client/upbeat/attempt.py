@@ -84,8 +84,8 @@ class Attempt:
             result = self._completed(await self._work.function(*self._arguments()))
         except BaseException as error:
             self._done(self._failed(error))
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                raise
+            if isinstance(error, KeyboardInterrupt):
+                raise  # SystemExit fails the attempt alone: other tasks run in this process.
         else:
             self._done(result)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -143,6 +144,19 @@ async def test_a_failing_handler_says_why(
     assert says in error.message
     assert len(error.message.encode()) <= 4_096
     assert error.non_retryable == non_retryable
+
+
+async def test_a_handler_that_calls_exit_fails_its_own_attempt_only(server: FakeServer, agent: Agent) -> None:
+    @agent.on("leave")
+    async def leave(_: Any) -> None:
+        sys.exit(3)
+
+    stream = await started(server, agent)
+    await stream.say(assignment("leave"))
+    error = (await result(stream)).error
+    assert (error.reason, error.message) == ("HANDLER_FAILED", "SystemExit: 3")
+    await stream.say(assignment("double", lease="l2", data=b"21"))
+    assert (await result(stream, "l2")).output.data == b"42"
 
 
 async def test_an_unknown_type_is_given_back(server: FakeServer, agent: Agent) -> None:
