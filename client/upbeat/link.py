@@ -59,6 +59,7 @@ class Link:
         self._hurry = asyncio.Event()
         self._move_until: float | None = None
         self._leaving: asyncio.Task[None] | None = None
+        self._is_outage_told = False
         floor.when_said = self._wake
         floor.when_ended = self._ended
 
@@ -89,7 +90,10 @@ class Link:
             if not is_worth_reopening(error):
                 raise error
             delay_s = self._backoff.next_s(error.retry_after or 0.0)
-            log.info("stream ended (%s); connecting again in %.1f s", error, delay_s)
+            # Without logging set up, Python still prints a warning: a wrong address is not met by silence.
+            level = logging.INFO if self._is_outage_told else logging.WARNING
+            log.log(level, "stream ended (%s); connecting again in %.1f s", error, delay_s)
+            self._is_outage_told = True
             if await self._slept(delay_s):
                 return
 
@@ -173,6 +177,7 @@ class Link:
     def _open(self, effect: Opened) -> None:
         log.info("connected as %s%s", self._session.identity.agent_id, " again" if effect.is_resumed else "")
         self._backoff.reset()
+        self._is_outage_told = False
         self.opened.set()
         self._floor.flow(is_flowing=True)
 
