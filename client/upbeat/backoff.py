@@ -46,6 +46,8 @@ class Patience:
         """It went wrong: the delay before the next try, or None if it has gone wrong for too long."""
         if self._failing_since_s is None:
             self._failing_since_s = now_s
-        delay_s = self._backoff.next_s(at_least_s or 0.0)
-        is_over = now_s + delay_s - self._failing_since_s > self._patience_s
-        return None if is_over else delay_s
+        left_s = self._failing_since_s + self._patience_s - now_s
+        asked_s = at_least_s or 0.0
+        if left_s <= asked_s:
+            return None
+        return min(self._backoff.next_s(asked_s), left_s)  # The last try is at the end of it.

@@ -138,6 +138,16 @@ def test_patience_counts_from_when_it_began_to_go_wrong() -> None:
     assert patience.next_s(2_000.0, 11.0) is None, "the server asks for more than there is"
 
 
+def test_patience_is_used_up_to_its_end() -> None:
+    now_s, tries = 0.0, 0
+    patience = Patience(3.0)
+    while (delay_s := patience.next_s(now_s, None)) is not None:
+        now_s += delay_s
+        tries += 1
+    assert now_s == pytest.approx(3.0)
+    assert tries > 1
+
+
 # What handlers say.
 
 
