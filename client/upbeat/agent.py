@@ -16,7 +16,7 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
-from upbeat.channel import Tls, address_or_default, target_of
+from upbeat.channel import Tls, address_or_default, namespace_or_default, target_of
 from upbeat.errors import UpbeatError
 from upbeat.floor import Floor, Workplace
 from upbeat.io_thread import Crossing, io_thread
@@ -44,7 +44,8 @@ class Agent:
 
     `agent_id` None is the name plus a random part, so that replicas of one
     deployment do not fence each other; give a stable one only where one process
-    at a time uses it. `labels` are what tasks' selectors look at; `offer` adds
+    at a time uses it. Server, namespace, token and TLS are by default what the
+    environment says, as for `Client`. `labels` are what tasks' selectors look at; `offer` adds
     capabilities besides the types of the handlers.
     """
 
@@ -202,7 +203,7 @@ class Agent:
         identity = Identity(
             agent_id=self.agent_id,
             name=self.name,
-            namespace=self.namespace,
+            namespace=namespace_or_default(self.namespace),
             labels=self.labels,
             slots=self.slots,
             sdk_version=SDK_VERSION,

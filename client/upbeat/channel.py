@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 
 STREAMS_MAX = 64
+_YES = ("1", "true", "yes", "on")
 
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 20_000),
@@ -71,7 +72,14 @@ class Target:
 
 
 def target_of(address: str, tls: Tls | bool | None) -> Target:
-    """`tls=True` is TLS with the system's roots; False or None is plain text."""
+    """`tls=True` is TLS with the system's roots, False plain text.
+
+    None is what the environment says: UPBEAT_TLS_CA names a file of authorities,
+    UPBEAT_TLS=1 means the system's; without either it is plain text.
+    """
+    if tls is None:
+        ca = os.environ.get("UPBEAT_TLS_CA")
+        tls = Tls(ca=ca) if ca else os.environ.get("UPBEAT_TLS", "").lower() in _YES
     return Target(address, Tls() if tls is True else tls or None)
 
 
@@ -129,10 +137,17 @@ CHANNELS = Channels()
 
 
 def metadata_of(token: str | None) -> tuple[tuple[str, str], ...]:
-    """What every call carries."""
+    """What every call carries: the token given, else that of UPBEAT_TOKEN; "" is none."""
+    if token is None:
+        token = os.environ.get("UPBEAT_TOKEN")
     return (("authorization", f"Bearer {token}"),) if token else ()
 
 
 def address_or_default(address: str | None) -> str:
     """The address given, else that of UPBEAT_SERVER, else the default of `upbeat serve`."""
     return address or os.environ.get("UPBEAT_SERVER") or "localhost:50051"
+
+
+def namespace_or_default(namespace: str) -> str:
+    """The namespace given, else that of UPBEAT_NAMESPACE; "" is the server's default."""
+    return namespace or os.environ.get("UPBEAT_NAMESPACE", "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
-from upbeat.channel import Tls, address_or_default, target_of
+from upbeat.channel import Tls, address_or_default, namespace_or_default, target_of
 from upbeat.core import Core
 from upbeat.flow import Done, Flow
 from upbeat.handle import TaskHandle, output_of
@@ -34,7 +34,9 @@ class Client:
     """A connection to a server, for one namespace.
 
     `address` is HOST:PORT (default: UPBEAT_SERVER, else localhost:50051);
-    `namespace` "" is `default`; `tls` is True for the system's roots or a `Tls`;
+    `namespace` "" is UPBEAT_NAMESPACE, else `default`; `token` None is that of
+    UPBEAT_TOKEN; `tls` is True for the system's roots, a `Tls`, False for none, or
+    None for what UPBEAT_TLS_CA and UPBEAT_TLS say, as for the command line;
     `patience` is for how many seconds an unavailable server is tried again.
     Nothing is connected before the first call. Methods raise the classes of
     `upbeat.errors`.
@@ -49,7 +51,9 @@ class Client:
         tls: Tls | bool | None = None,
         patience: float = 60.0,
     ) -> None:
-        self._core = Core(target_of(address_or_default(address), tls), token, namespace, patience)
+        self._core = Core(
+            target_of(address_or_default(address), tls), token, namespace_or_default(namespace), patience
+        )
 
     async def __aenter__(self) -> Self:
         return self

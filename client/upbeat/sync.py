@@ -10,7 +10,7 @@ import asyncio
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, overload
 
-from upbeat.channel import Tls, address_or_default, target_of
+from upbeat.channel import Tls, address_or_default, namespace_or_default, target_of
 from upbeat.client import PAGE_SIZE, merged_options
 from upbeat.core import Core
 from upbeat.errors import ClientClosed
@@ -80,7 +80,9 @@ class SyncClient:
         tls: Tls | bool | None = None,
         patience: float = 60.0,
     ) -> None:
-        self._core = Core(target_of(address_or_default(address), tls), token, namespace, patience)
+        self._core = Core(
+            target_of(address_or_default(address), tls), token, namespace_or_default(namespace), patience
+        )
 
     def __enter__(self) -> Self:
         return self
