@@ -183,9 +183,14 @@ def _dataclass(value: Any, kind: type[Any], path: str) -> Any:
     if hints is None:
         hints = _hints_by_class[kind] = typing.get_type_hints(kind, include_extras=True)
     known: dict[str, Any] = {}
+    missing: list[str] = []
     for field in dataclasses.fields(kind):
         if field.init and field.name in value:
             known[field.name] = from_json(value[field.name], hints[field.name], f"{path}.{field.name}")
+        elif field.init and field.default is field.default_factory is dataclasses.MISSING:
+            missing.append(field.name)
+    if missing:
+        raise CodecError(f"{path}: missing {', '.join(missing)}")
     try:
         return kind(**known)
     except (TypeError, ValueError) as error:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from upbeat.codec import BYTES, JSON, PROTOBUF, TEXT, decode, encode
 from upbeat.errors import CodecError
+from upbeat.structure import from_json
 from upbeat.v1 import payload_pb2, task_pb2
 
 
@@ -211,3 +212,14 @@ def _endless() -> list[Any]:
 def test_what_cannot_be_encoded_is_refused(value: Any, kind: Any, says: str) -> None:
     with pytest.raises(CodecError, match=says):
         encode(value, kind)
+
+
+def test_every_missing_field_is_named() -> None:
+    @dataclass
+    class Order:
+        item: str
+        count: int
+        note: str = ""
+
+    with pytest.raises(CodecError, match=r"\$\.lines\[0\]: missing item, count"):
+        from_json({"lines": [{"note": "x"}]}, dict[str, list[Order]])
