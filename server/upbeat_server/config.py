@@ -374,7 +374,7 @@ def _line(item: Any, sources: dict[str, str]) -> str:
     key = ".".join(str(part) for part in item["loc"])
     source = sources.get(key) or next((s for k, s in sources.items() if k.startswith(f"{key}.")), None)
     if item["type"] == "extra_forbidden":
-        text = "there is no such setting; `upbeat config show` lists them all"
+        text = "there is no such setting"
     else:
         text = str(item["msg"]).removeprefix("Value error, ")
     where = f"{key} ({source})" if source else key

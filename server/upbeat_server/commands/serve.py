@@ -102,8 +102,12 @@ def load_or_fail(config: Path | None, flags: dict[str, object]) -> Loaded:
 
 async def _serve(settings: Settings) -> None:
     # grpc and the rest are imported late: wrong settings are told at once.
+    from prometheus_client import disable_created_metrics
+
     from upbeat_server.app import App, StartFailed
 
+    # A second series for each counter, which nobody asks for.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     app = App(settings)
     told = _listen_for_signals(app.hurry)
     try:
