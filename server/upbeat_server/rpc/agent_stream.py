@@ -1,7 +1,6 @@
 """One agent's Connect: a reader, one writer, and a handler that waits for the end.
 
-The reader and the writer are tasks of their own; whatever ends the stream sets
-``closed`` and the handler, which only waits for it, cleans up synchronously and
+The handler only waits for the end (``stream_life.py``), cleans up synchronously and
 leaves. Leases are released before the status is sent: sending it may wait for a
 peer that is gone. No read is ever given a deadline (the next one would lose a
 message); the engine's timers notice who is silent.
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 from upbeat_server.engine import reasons
 from upbeat_server.engine.model import Refusal
 from upbeat_server.rpc.frames import FrameReader, FrameWriter, read_hello
-from upbeat_server.rpc.method import PeerGone
+from upbeat_server.rpc.stream_life import StreamLife
 from upbeat_server.runtime.refused import Refused, refused
 
 if TYPE_CHECKING:
@@ -36,55 +35,32 @@ class AgentStream:
         self._stream = stream
         self._server_version = server_version
         self._time = asyncio.get_running_loop().time
-        self._closed: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+        self._life = StreamLife()
         self._session: AgentSession | None = None
-        self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         """Live until the stream ends. Raises Refused with the reason, if there is one."""
         loop = asyncio.get_running_loop()
         hello_timer = loop.call_later(HELLO_WAIT_S, self._expect_hello)
-        self._start(self._read())
+        self._life.start(self._read())
         try:
-            refusal = await self._closed
+            refusal = await self._life.closed
         finally:
             hello_timer.cancel()
             if self._session is not None:
                 self._session.leave()
-            for task in self._tasks:
-                task.cancel()
+            self._life.cancel()
         if refusal is not None:
             raise Refused(refusal)
 
-    def _start(self, coroutine: object) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(coroutine)  # type: ignore[arg-type]
-        task.add_done_callback(self._task_ended)
-        self._tasks.append(task)
-
-    def _task_ended(self, task: asyncio.Task[None]) -> None:
-        """Only a failure ends the stream here; the wrapper turns a defect into INTERNAL."""
-        error = None if task.cancelled() else task.exception()
-        if error is None or self._closed.done():
-            return
-        if isinstance(error, Refused):
-            self._close(error.refusal)
-        elif isinstance(error, PeerGone):
-            self._close(None)
-        else:
-            self._closed.set_exception(error)
-
-    def _close(self, refusal: Refusal | None) -> None:
-        if not self._closed.done():
-            self._closed.set_result(refusal)
-
     def _expect_hello(self) -> None:
         if self._session is None:
-            self._close(_HELLO_REQUIRED)
+            self._life.end(_HELLO_REQUIRED)
 
     async def _read(self) -> None:
         message = await self._stream.read()
         if message is None:
-            self._close(None)
+            self._life.end(None)
             return
         session = await self._hello(message)
         reader = FrameReader(self._orchestrator.bounds.payloads, session.outbox)
@@ -105,14 +81,10 @@ class AgentStream:
         hello = read_hello(message.hello)
         session = await self._orchestrator.open_agent_session(namespace)
         self._session = session
-        session.closed.add_done_callback(self._session_closed)
-        self._start(self._write(session, namespace))
+        self._life.end_with(session.closed)
+        self._life.start(self._write(session, namespace))
         await session.open(hello)
         return session
-
-    def _session_closed(self, closed: asyncio.Future[Refusal | None]) -> None:
-        if not closed.cancelled():
-            self._close(closed.result())
 
     async def _write(self, session: AgentSession, namespace: str) -> None:
         orchestrator = self._orchestrator
@@ -125,4 +97,4 @@ class AgentStream:
                 waited_s = self._time() - parcel.assignments[0].turn_started
                 observer.dispatched(waited_s, len(parcel.assignments))
             await self._stream.write(writer.write(parcel))
-        self._close(None)
+        self._life.end(None)

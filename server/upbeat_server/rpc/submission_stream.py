@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from upbeat.v1 import task_service_pb2 as pb
@@ -12,14 +11,12 @@ from upbeat_server.engine.model import Refusal, TaskState
 from upbeat_server.rpc.convert import fill_error, fill_payload
 from upbeat_server.rpc.faults import is_ascii
 from upbeat_server.rpc.ids import task_text
-from upbeat_server.rpc.method import PeerGone
 from upbeat_server.rpc.refusals import refusal_message
+from upbeat_server.rpc.stream_life import StreamLife
 from upbeat_server.rpc.validate import REQUEST_ID_CHARS_MAX
 from upbeat_server.runtime.refused import Refused, invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from upbeat_server.rpc.method import Stream
     from upbeat_server.rpc.validate import SubmissionReader
     from upbeat_server.runtime.orchestrator import Orchestrator
@@ -36,59 +33,33 @@ class SubmissionCall:
         self._orchestrator = orchestrator
         self._reader = reader
         self._stream = stream
-        self._closed: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+        self._life = StreamLife()
         self._submissions: SubmissionStream | None = None
         self._namespace = ""
-        self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         """Live until the stream ends. Raises Refused with the reason, if there is one."""
-        self._start(self._read())
+        self._life.start(self._read())
         try:
-            refusal = await self._closed
+            refusal = await self._life.closed
         finally:
             if self._submissions is not None:
                 self._orchestrator.close_submission_stream(self._submissions)
-            for task in self._tasks:
-                task.cancel()
+            self._life.cancel()
         if refusal is not None:
             self._orchestrator.observer.stream_ended("submissions", refusal.reason)
             raise Refused(refusal)
 
-    def _start(self, coroutine: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(coroutine)
-        task.add_done_callback(self._task_ended)
-        self._tasks.append(task)
-
-    def _task_ended(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is None or self._closed.done():
-            return
-        if isinstance(error, Refused):
-            self._close(error.refusal)
-        elif isinstance(error, PeerGone):
-            self._close(None)
-        else:
-            self._closed.set_exception(error)
-
-    def _close(self, refusal: Refusal | None) -> None:
-        if not self._closed.done():
-            self._closed.set_result(refusal)
-
-    def _submissions_closed(self, closed: asyncio.Future[Refusal | None]) -> None:
-        if not closed.cancelled():
-            self._close(closed.result())
-
     async def _read(self) -> None:
         frame: pb.StreamTasksRequest | None = await self._stream.read()
         if frame is None:
-            self._close(None)
+            self._life.end(None)
             return
         self._namespace = self._stream.namespace(frame.namespace)
         submissions = await self._orchestrator.open_submission_stream(self._namespace)
         self._submissions = submissions
-        submissions.closed.add_done_callback(self._submissions_closed)
-        self._start(self._write(submissions))
+        self._life.end_with(submissions.closed)
+        self._life.start(self._write(submissions))
         while frame is not None:
             await self._take(frame, submissions)
             frame = await self._stream.read()
@@ -126,7 +97,7 @@ class SubmissionCall:
     async def _write(self, submissions: SubmissionStream) -> None:
         while (parcel := await submissions.take()) is not None:
             await self._stream.write(write_parcel(parcel))
-        self._close(None)
+        self._life.end(None)
 
 
 def write_parcel(parcel: SubmissionParcel) -> pb.StreamTasksResponse:
