@@ -36,6 +36,7 @@ from upbeat_server.engine.engine import Engine
 from upbeat_server.engine.events import Event, TurnEnded
 from upbeat_server.engine.limits import Limits
 from upbeat_server.engine.model import FINISHED, Labels, LeaseId, Predicate, SessionId, TaskId, lease_of
+from upbeat_server.engine.record_rules import violations
 from upbeat_server.engine.step import step
 from upbeat_server.engine.task import Task
 from upbeat_server.store.codec import decode_record, decode_spec, encode_record
@@ -104,8 +105,7 @@ class Play:
         commands = step(self.engine, event, START_MS + self.now_ms)
         self._learn_names(commands)
         self.history.note(self.engine, event, commands)
-        violations = invariants.check(self.engine)
-        assert violations == []
+        assert invariants.check(self.engine) == []
         for command in commands:
             if isinstance(command, Persist):
                 task = command.task
@@ -129,6 +129,7 @@ class Play:
                 self.durable[task_id] = (b"", task.spec_bytes)
                 task.spec_bytes = None
             self.durable[task_id] = (encode_record(task.record), self.durable[task_id][1])
+            assert list(violations(task.record, task.spec)) == []
         self.dirty.clear()
 
     def at(self, ms: int) -> Play:

@@ -26,6 +26,7 @@ from upbeat_server.engine.limits import Bounds, Limits
 from upbeat_server.engine.model import (
     ATTEMPTS_KEPT,
     ATTEMPTS_MAX,
+    Attempt,
     AttemptOutcome,
     Error,
     Payload,
@@ -239,7 +240,12 @@ def test_a_task_is_not_leased_for_ever(play: Play) -> None:
     play >> hello("a1") >> submit("t1")
     play.skip()
     play.task("t1").record.attempt = ATTEMPTS_MAX
-    play.task("t1").record.attempts[-1].attempt = ATTEMPTS_MAX
+    (last,) = play.task("t1").record.attempts
+    last.attempt = ATTEMPTS_MAX
+    play.task("t1").record.attempts = [
+        Attempt(number, "a0", last.start_ms, last.start_ms, AttemptOutcome.RETURNED)
+        for number in range(ATTEMPTS_MAX - ATTEMPTS_KEPT + 1, ATTEMPTS_MAX)
+    ] + [last]
     lease = play.agent("a1").leases
     lease[play.lease(f"t1.{ATTEMPTS_MAX}")] = lease.pop(play.lease("t1.1"))
     play >> reject(f"t1.{ATTEMPTS_MAX}", by="a1")
