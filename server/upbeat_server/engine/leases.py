@@ -283,8 +283,8 @@ def lose(engine: Engine, task: Task, why: str, now_ms: int) -> None:
 def return_or_lose(engine: Engine, task: Task, why: str, now_ms: int, *, is_heard: bool) -> None:
     """The agent has the lease no longer. If it never acknowledged it, nothing was begun.
 
-    ``is_heard``: the agent itself came back without it. Where it is merely gone, UNSAFE work
-    may be running although no acknowledgement arrived.
+    ``is_heard``: the very process that was given it came back without it. Where that one is merely
+    gone, UNSAFE work may be running, or was begun, although no acknowledgement arrived.
     """
     if task.spec.side_effects == SideEffects.UNSAFE:
         never_begun = is_heard and not task.record.acked

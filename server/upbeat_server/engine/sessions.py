@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from upbeat_server.engine import leases, reasons
 from upbeat_server.engine.agent_machine import AgentInput, next_agent_state
 from upbeat_server.engine.commands import AgentAnswered, EndSession, HelloRefused, TellDrain, Welcome
-from upbeat_server.engine.model import NO_SESSION, AgentState, Error, Refusal
+from upbeat_server.engine.model import NO_SESSION, AgentState, Error, Refusal, SideEffects
 
 if TYPE_CHECKING:
     from upbeat_server.engine.agent import Agent
@@ -55,7 +55,7 @@ def connect(engine: Engine, event: AgentConnected, now_ms: int) -> None:
     agent.state = next_agent_state(agent.state, AgentInput.CONNECT)
     if agent.drain_wanted:
         agent.state = next_agent_state(agent.state, AgentInput.DRAIN)
-    dropped = _reconcile(engine, agent, event.held_leases, now_ms)
+    dropped = _reconcile(engine, agent, event, now_ms, resumed=resumed)
     engine.fleet.offer(agent, frozenset(event.capabilities), event.labels)
     engine.fleet.refresh(agent)
     engine.arm_agent(agent, now_ms + engine.limits.graces.suspect_after_ms)
@@ -63,15 +63,21 @@ def connect(engine: Engine, event: AgentConnected, now_ms: int) -> None:
     engine.agent_changed(agent)
 
 
-def _reconcile(engine: Engine, agent: Agent, held_leases: list[int], now_ms: int) -> list[int]:
-    """Bring both sides to one view of the agent's leases. Answers those it should drop."""
-    held = dict.fromkeys(held_leases)
+def _reconcile(
+    engine: Engine, agent: Agent, event: AgentConnected, now_ms: int, *, resumed: bool
+) -> list[int]:
+    """Bring both sides to one view of the agent's leases. Answers those it should drop.
+
+    That it does not hold a lease says that the work was not begun only if the process that was
+    given it is the one that speaks. After a restart whoever names a session is believed to be.
+    """
+    held = dict.fromkeys(event.held_leases)
     for lease_id, task in list(agent.leases.items()):
         if task is None:
             del agent.leases[lease_id]  # Its session ended: the slot is free, the work unwanted.
         elif lease_id not in held:
             del agent.leases[lease_id]
-            leases.return_or_lose(engine, task, "its agent came back without it", now_ms, is_heard=True)
+            leases.return_or_lose(engine, task, "its agent came back without it", now_ms, is_heard=resumed)
         else:
             leases.taken(engine, task)
     dropped = [
@@ -81,7 +87,8 @@ def _reconcile(engine: Engine, agent: Agent, held_leases: list[int], now_ms: int
     ]
     for task_id in list(engine.unadopted.get(agent.agent_id, ())):
         task = engine.tasks[task_id]
-        if task.record.acked:  # UNSAFE work that was begun.
+        may_be_begun = task.record.acked or event.session_id == NO_SESSION
+        if may_be_begun and task.spec.side_effects == SideEffects.UNSAFE:
             leases.lose(engine, task, "its agent came back without it", now_ms)
         else:
             why = "its agent came back after a restart and never had it"

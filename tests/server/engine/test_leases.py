@@ -312,8 +312,15 @@ def test_unsafe_work_that_was_taken_and_then_given_back_is_not_offered_again(pla
 
 def test_unsafe_work_returns_if_its_agent_comes_back_without_ever_having_acknowledged_it(play: Play) -> None:
     play >> hello("a1") >> submit("t1", side_effects=UNSAFE)
-    play.skip() >> cut("a1") >> hello("a1")
+    play.skip() >> cut("a1") >> hello("a1", resumes=True)
     play << "assign t1.2 to a1"
+
+
+def test_unsafe_work_is_lost_with_the_process_that_had_it_even_if_it_never_acknowledged(play: Play) -> None:
+    # It may have begun and been killed before it could say so; who comes now knows nothing of it.
+    play >> hello("a1") >> submit("t1", side_effects=UNSAFE)
+    play.skip() >> cut("a1") >> hello("a1")
+    play << "finished t1 FAILED: LEASE_LOST"
 
 
 @pytest.mark.parametrize("sign", [ack("t1.1"), progress("t1.1", 0.1)])

@@ -195,8 +195,16 @@ def test_unsafe_work_that_was_never_acknowledged_returns_if_its_agent_comes_back
     play: Play,
 ) -> None:
     play >> hello("a1") >> submit("t1", side_effects=UNSAFE)
-    play.skip().restart() >> hello("a1")
+    play.skip().restart() >> hello("a1", resumes=True)
     play << "assign t1.2 to a1"
+
+
+def test_unsafe_work_that_was_never_acknowledged_is_lost_if_another_process_comes_in_its_agents_name(
+    play: Play,
+) -> None:
+    play >> hello("a1") >> submit("t1", side_effects=UNSAFE)
+    play.skip().restart() >> hello("a1")
+    play << "finished t1 FAILED: LEASE_LOST"
 
 
 @pytest.mark.parametrize("is_acked", [True, False])
