@@ -114,6 +114,10 @@ class Stream(Call):
     wanted: grpc loses the message.
     """
 
+    def __init__(self, method: Method, context: Context) -> None:
+        super().__init__(method, context)
+        self._first_write: asyncio.Task[None] | None = None
+
     async def read(self) -> Any:
         """The next message; None at the end. Raises Refused for one that cannot be taken."""
         try:
@@ -130,7 +134,11 @@ class Stream(Call):
         """Send a message; returns when the transport took it. Raises PeerGone."""
         data = message if isinstance(message, bytes) else message.SerializeToString()
         try:
-            await self.context.write(data)
+            if self._first_write is None:
+                self._first_write = asyncio.create_task(self.context.write(data))
+                await asyncio.shield(self._first_write)
+            else:
+                await self.context.write(data)
         except grpc.aio.BaseError as error:
             raise PeerGone(str(error)) from None
         except asyncio.CancelledError:
@@ -139,6 +147,15 @@ class Stream(Call):
             raise PeerGone("the call was cancelled") from None
         if self.method.metrics is not None:
             self.method.metrics.sent.inc()
+
+    async def begun(self) -> None:
+        """Wait until a first write that was cancelled half way is over.
+
+        It carries the initial metadata. A status sent meanwhile would carry them too, which grpc's core
+        refuses: the call would never end.
+        """
+        if self._first_write is not None and not self._first_write.done():
+            await asyncio.wait((self._first_write,))
 
 
 def rpc_handler(method: Method) -> Any:
@@ -171,7 +188,10 @@ def _unary_stream(method: Method) -> Callable[[bytes, Context], Awaitable[None]]
     async def serve(data: bytes, context: Context) -> None:
         async def answer() -> None:
             stream = Stream(method, context)
-            await method.call(method.decode(data), stream)
+            try:
+                await method.call(method.decode(data), stream)
+            finally:
+                await stream.begun()
 
         await _conclude(method, context, answer)
 
@@ -181,7 +201,11 @@ def _unary_stream(method: Method) -> Callable[[bytes, Context], Awaitable[None]]
 def _stream_stream(method: Method) -> Callable[[object, Context], Awaitable[None]]:
     async def serve(_requests: object, context: Context) -> None:
         async def answer() -> None:
-            await method.call(Stream(method, context))
+            stream = Stream(method, context)
+            try:
+                await method.call(stream)
+            finally:
+                await stream.begun()
 
         await _conclude(method, context, answer)
 

@@ -275,6 +275,19 @@ async def test_a_stream_reads_writes_and_sees_the_end() -> None:
         assert await call.code() is grpc.StatusCode.OK
 
 
+async def test_a_first_write_that_is_cancelled_half_way_does_not_keep_the_status_from_the_caller() -> None:
+    async def refuse_while_writing(stream: Stream) -> None:
+        writing = asyncio.create_task(stream.write(task_service_pb2.StreamTasksResponse(window=1)))
+        await asyncio.sleep(0)  # It has begun.
+        writing.cancel()
+        raise invalid("requests", "too many")
+
+    async with served(ScriptedServicer(stream_tasks=refuse_while_writing)) as channel:
+        call = TaskServiceStub(channel).StreamTasks(timeout=PATIENCE_S)
+        assert (await call.read()).window == 1
+        assert reason_of(await failure_of(call.read())) == reasons.INVALID_FIELD
+
+
 async def test_garbage_within_a_stream_ends_it_with_its_reason() -> None:
     async def read_on(stream: Stream) -> None:
         while await stream.read() is not None:
