@@ -6,7 +6,10 @@ from upbeat_server.engine.model import SessionId, TaskId
 from upbeat_server.runtime.refused import invalid
 
 TASK_DIGITS = 16
+TASK_BITS = 63
+"""Epoch and sequence; one bit more and no store could hold it."""
 LEASE_DIGITS = 20
+LEASE_BITS = TASK_BITS + 16
 
 
 def task_text(task_id: int) -> str:
@@ -21,7 +24,7 @@ def lease_text(lease_id: int) -> str:
 
 def read_task_id(text: str, field: str = "task_id") -> TaskId:
     """The id that a text is. Raises Refused (INVALID_FIELD)."""
-    number = _number(text, TASK_DIGITS)
+    number = _number(text, TASK_DIGITS, TASK_BITS)
     if not number:
         raise invalid(field, f"must be the {TASK_DIGITS} hexadecimal digits that the server gave")
     return TaskId(number)
@@ -34,10 +37,10 @@ def read_session_id(text: str, field: str) -> SessionId:
 
 def lease_number(text: str) -> int:
     """The lease that a text names; 0 if it is none of ours."""
-    return _number(text, LEASE_DIGITS)
+    return _number(text, LEASE_DIGITS, LEASE_BITS)
 
 
-def _number(text: str, digits: int) -> int:
+def _number(text: str, digits: int, bits: int) -> int:
     if len(text) != digits:
         return 0
     try:
@@ -45,4 +48,4 @@ def _number(text: str, digits: int) -> int:
     except ValueError:
         return 0
     # int() reads signs, underscores and capitals, too.
-    return number if f"{number:0{digits}x}" == text else 0
+    return number if f"{number:0{digits}x}" == text and number < 1 << bits else 0

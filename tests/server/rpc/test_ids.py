@@ -25,6 +25,16 @@ def test_what_is_no_id_is_refused(text: str) -> None:
     assert lease_number("0000" + text) == 0
 
 
+def test_what_no_store_can_hold_is_no_id() -> None:
+    with pytest.raises(Refused):
+        read_task_id("8" + "0" * 15)
+    with pytest.raises(Refused):
+        read_session_id("f" * 16, "session_id")
+    assert lease_number("8" + "0" * 19) == 0
+    assert read_task_id("7" + "f" * 15) == 2**63 - 1
+    assert lease_number("7" + "f" * 19) == 2**79 - 1
+
+
 def test_names_hold_nothing_that_moves_a_cursor_or_climbs() -> None:
     good = ["a", "a.b/c-d:e_f", "9" * 128]
     bad = ["", "-a", ".a", "a b", "a\n", "a\0", "a\x1b", "a\u202e", "a/../b", "é", "9" * 129]
