@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from upbeat.v1 import stats_pb2, stats_service_pb2
 from upbeat_server.engine import reasons
 from upbeat_server.engine.model import FINISHED, AgentState, Priority, TaskState
+from upbeat_server.rpc.faults import Faults
 from upbeat_server.rpc.identity import Role
+from upbeat_server.rpc.validate import read_duration
 from upbeat_server.runtime.refused import invalid, refused
 
 if TYPE_CHECKING:
@@ -108,8 +110,9 @@ class StatsService:
 def _interval_s(request: stats_service_pb2.WatchStatsRequest) -> float:
     if not request.HasField("interval"):
         return INTERVAL_DEFAULT_S
-    interval_s = request.interval.seconds + request.interval.nanos / 1e9
-    if not INTERVAL_MIN_S <= interval_s <= INTERVAL_MAX_S:
+    faults = Faults()
+    interval_s = read_duration(request.interval, "interval", faults, zero_allowed=True) / 1_000
+    if faults or not INTERVAL_MIN_S <= interval_s <= INTERVAL_MAX_S:
         raise invalid("interval", f"must be {INTERVAL_MIN_S} s to {INTERVAL_MAX_S:.0f} s")
     return interval_s
 

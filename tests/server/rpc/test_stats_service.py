@@ -153,7 +153,15 @@ async def test_many_watches_of_a_namespace_cost_as_much_as_one(service: StatsSer
 
 
 @pytest.mark.parametrize(
-    "interval", [Duration(nanos=99_000_000), Duration(seconds=61), Duration(seconds=-1), Duration()]
+    "interval",
+    [
+        Duration(nanos=99_000_000),
+        Duration(seconds=61),
+        Duration(seconds=-1),
+        Duration(),
+        Duration(seconds=2, nanos=-1_000_000_000),
+        Duration(nanos=2_000_000_000),
+    ],
 )
 async def test_an_interval_out_of_bounds_is_refused(service: StatsService, interval: Duration) -> None:
     request = stats_service_pb2.WatchStatsRequest(interval=interval)
