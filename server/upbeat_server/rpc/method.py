@@ -21,7 +21,7 @@ from upbeat_server.clock import incident_id, stopwatch_s
 from upbeat_server.engine import reasons
 from upbeat_server.engine.model import Refusal
 from upbeat_server.rpc.identity import ANONYMOUS, Identity
-from upbeat_server.rpc.refusals import code_of, printable, status_of
+from upbeat_server.rpc.refusals import MESSAGE_BYTES_MAX, code_of, printable, status_of
 from upbeat_server.runtime.refused import SERVER_DRAINING, Refused, invalid, refused
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ async def _conclude(
 async def _abort(method: Method, context: Context, refusal: Refusal | PlainStatus) -> None:
     try:
         if isinstance(refusal, PlainStatus):
-            await context.abort(refusal.code, printable(refusal.message, 512))
+            await context.abort(refusal.code, printable(refusal.message, MESSAGE_BYTES_MAX))
         status = rpc_status.to_status(status_of(refusal))
         await context.abort(status.code, status.details, status.trailing_metadata)
     except grpc.aio.AbortError:

@@ -3,7 +3,8 @@
 A status travels in HTTP/2 trailers, which clients bound (8 KiB and less): a
 status that is too large is no status at all. So everything here is cut to
 ``DETAIL_BYTES_MAX`` in all, the changing parts of a text are made printable,
-and what was cut is said.
+and what was cut is said. Bytes count, not characters: a message travels twice,
+and once with three characters for each byte that is not ASCII.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from upbeat.v1 import refusal_pb2
 from upbeat_server.engine import reasons
+from upbeat_server.rpc.faults import cut_bytes
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from upbeat_server.engine.model import Refusal
 
 DOMAIN: Final = "upbeat"
-MESSAGE_CHARS_MAX: Final = 512
+MESSAGE_BYTES_MAX: Final = 512
 DETAIL_BYTES_MAX: Final = 2_048
 """Of all violations together, and of all metadata together."""
 
@@ -92,7 +94,7 @@ def code_of(refusal: Refusal) -> grpc.StatusCode:
 def status_of(refusal: Refusal) -> status_pb2.Status:
     """The refusal as a rich status."""
     code = code_of(refusal)
-    message = printable(refusal.message, MESSAGE_CHARS_MAX)
+    message = printable(refusal.message, MESSAGE_BYTES_MAX)
     details: list[Message] = [
         error_details_pb2.ErrorInfo(
             reason=refusal.reason, domain=DOMAIN, metadata=dict(_fit(list(refusal.metadata.items())))
@@ -122,7 +124,7 @@ def refusal_message(refusal: Refusal) -> refusal_pb2.Refusal:
     message = refusal_pb2.Refusal(
         code=code_of(refusal).value[0],
         reason=refusal.reason,
-        message=printable(refusal.message, MESSAGE_CHARS_MAX),
+        message=printable(refusal.message, MESSAGE_BYTES_MAX),
         metadata=dict(_fit(list(refusal.metadata.items()))),
     )
     for field, description in _fit(refusal.violations):
@@ -132,11 +134,11 @@ def refusal_message(refusal: Refusal) -> refusal_pb2.Refusal:
     return message
 
 
-def printable(text: str, chars_max: int) -> str:
+def printable(text: str, bytes_max: int) -> str:
     """The text with everything that could move a cursor or a line escaped, and cut."""
     if not text.isprintable():
         text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return text if len(text) <= chars_max else text[: chars_max - 3] + "..."
+    return text if len(text.encode()) <= bytes_max else cut_bytes(text, bytes_max - 3) + "..."
 
 
 def _fit(pairs: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
@@ -144,7 +146,7 @@ def _fit(pairs: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> list[tup
     kept: list[tuple[str, str]] = []
     room = DETAIL_BYTES_MAX
     for name, text in pairs:
-        pair = printable(name, 128), printable(text, MESSAGE_CHARS_MAX)
+        pair = printable(name, 128), printable(text, MESSAGE_BYTES_MAX)
         room -= len(pair[0].encode()) + len(pair[1].encode()) + 8
         if room < 0:
             kept.append(("...", f"and {len(pairs) - len(kept)} more"))

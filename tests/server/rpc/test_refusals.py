@@ -70,6 +70,14 @@ def test_a_thousand_violations_still_fit_into_the_trailers() -> None:
     assert "more" in last.description
 
 
+def test_a_status_in_wide_characters_still_fits_into_the_trailers() -> None:
+    wide = "😀" * 1_000
+    status = status_of(Refusal(reasons.INVALID_FIELD, wide, {"a": wide, "b": wide}, ((wide, wide),) * 40))
+    as_message = 3 * len(status.message.encode())  # grpc-message escapes each byte.
+    as_details = len(status.SerializeToString()) * 4 // 3
+    assert as_message + as_details < TRAILERS_BYTES_MAX - 200  # Names and lengths weigh, too.
+
+
 def test_what_a_caller_wrote_cannot_move_a_cursor() -> None:
     status = status_of(Refusal(reasons.INVALID_FIELD, "no \x1b[2J\n\u202e such type"))
     assert status.message.isprintable()
