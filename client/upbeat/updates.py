@@ -60,9 +60,10 @@ class Left:
 class TaskWatch:
     """An iterator over `Task`, `Left` and `Progress`, in commit order, that does not end.
 
-    First comes a snapshot, until `is_snapshot_done`; then every change, without
-    gap or duplicate, over reconnects too. `revision` is what to resume from in
-    another process. Raises RevisionOutOfRange when the server no longer holds
+    First comes a snapshot, until `is_snapshot_done`, oldest tasks first; one that
+    is interrupted begins anew. Then comes every change, without gap or
+    duplicate, over reconnects too. `revision` is what to resume from in another
+    process. Raises RevisionOutOfRange when the server no longer holds
     the changes in between: start a new watch.
     """
 
@@ -71,6 +72,8 @@ class TaskWatch:
         self._request = request
         self._request.namespace = core.namespace
         self._unread: list[Task | Left | Progress] = []
+        self._told = request.revision  # Everything up to here was handed on before the unread events.
+        self._are_changes = False  # The unread events, and not a snapshot.
         self._shared: SharedChannel | None = None
         self._call: Any = None
         self._patience = Patience(core.connection.patience_s)
@@ -79,8 +82,8 @@ class TaskWatch:
 
     @property
     def revision(self) -> int:
-        """Everything up to here has been read, once `is_snapshot_done`."""
-        return self._request.revision
+        """Everything up to here was handed to you, once `is_snapshot_done`."""
+        return self._told if self._unread else self._request.revision
 
     def __aiter__(self) -> Self:
         return self
@@ -93,7 +96,10 @@ class TaskWatch:
                 io_thread().start_call(self._end())
                 raise
             self._take(frame)
-        return self._unread.pop()
+        event = self._unread.pop()
+        if self._are_changes and isinstance(event, Task):
+            self._told = event.revision
+        return event
 
     async def __aenter__(self) -> Self:
         return self
@@ -114,6 +120,8 @@ class TaskWatch:
                 self._unread.append(Left(event.left))
             elif kind == "progress":
                 self._unread.append(progress_of(event.progress))
+        self._told = self._request.revision
+        self._are_changes = self.is_snapshot_done
         if frame.revision:
             self._request.revision = frame.revision
         self.is_snapshot_done = self.is_snapshot_done or frame.snapshot_done

@@ -224,6 +224,20 @@ async def test_a_watch_is_a_snapshot_and_then_every_change(server: FakeServer, u
         assert (await saying).request.revision == 3
 
 
+async def test_a_reader_who_leaves_within_a_frame_can_resume_where_it_was(
+    server: FakeServer, up: Client
+) -> None:
+    snapshot = frame(task("t1", 1), task("t2", 2), revision=2)
+    snapshot.snapshot_done = True
+    changes = frame(task("t1", 3), task("t2", 4), task("t3", 5), revision=6)
+    async with up.watch() as watch:
+        saying = asyncio.create_task(said(server, snapshot, changes))
+        revisions = [(await read(watch, 1) and watch.revision) for _ in range(5)]
+        await saying
+    # Within the snapshot there is nothing to resume from but another one.
+    assert revisions == [0, 2, 3, 4, 6]
+
+
 async def test_a_gap_in_a_watch_is_told(server: FakeServer, up: Client) -> None:
     watch = up.watch(revision=5)
     assert watch.is_snapshot_done
