@@ -11,7 +11,7 @@ PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-che
 BUF := build/buf-$(BUF_VERSION)/node_modules/.bin/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench power lowest proto image pins clean python lint types layers contract
+.PHONY: help run test check format bench faults power lowest proto image pins clean python lint types layers contract
 
 help: ## Print the targets
 	@echo "upbeat: targets of make"
@@ -56,6 +56,9 @@ bench: .venv/dev.stamp build/stubs.sha256 ## Measure throughput and latency (ARG
 
 power: .venv/dev.stamp build/stubs.sha256 ## Pull the plug of a loaded server ROUNDS times (200); needs root
 	POWER_ROUNDS="$(or $(ROUNDS),200)" .venv/bin/python -m pytest tests/faults/test_power_cut.py $(ARGS)
+
+faults: .venv/dev.stamp build/stubs.sha256 ## Kill and stop servers and agents under load (ROUNDS=100 SEED=1)
+	.venv/bin/python -m tests.faults --rounds $(or $(ROUNDS),100) --seed $(or $(SEED),1)
 
 lowest: ## Run the client's tests with the oldest grpcio and protobuf that the SDK allows
 	@$(MAKE) --no-print-directory python

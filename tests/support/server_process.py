@@ -7,11 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Self
 
 import grpc
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -26,14 +28,29 @@ def free_port() -> int:
 
 
 class ServerProcess:
-    """``upbeat serve`` on a fixed port, so that it can come back under the same address."""
+    """``upbeat serve`` on a fixed port, so that it can come back under the same address.
 
-    def __init__(self, store: str, folder: Path, *options: str, port: int = 0) -> None:
+    ``settings`` are by dotted key. ``host`` is where it listens.
+    """
+
+    def __init__(
+        self,
+        store: str,
+        folder: Path,
+        *options: str,
+        port: int = 0,
+        settings: Mapping[str, object] | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
         self.store = store
         self.port = port or free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self.address = f"{host}:{self.port}"
         self.log = folder / f"server-{self.port}.log"
+        self.ready_s = 0.0  # From the start of the last process until it answered.
         self._options = options
+        self._settings = {
+            "UPBEAT_" + key.upper().replace(".", "__"): str(value) for key, value in (settings or {}).items()
+        }
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -48,8 +65,10 @@ class ServerProcess:
         """Start it and wait until it answers. Raises with the end of its log when it does not."""
         command = [sys.executable, "-m", "upbeat_server", "serve", "--listen", self.address]
         command += ["--http", "", "--store", self.store, *self._options]
+        environment = {**os.environ, **self._settings}
+        began = time.monotonic()
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         with grpc.insecure_channel(
             self.address, options=[("grpc.initial_reconnect_backoff_ms", 50)]
         ) as channel:
@@ -59,7 +78,16 @@ class ServerProcess:
                 tail = self.log.read_text(errors="replace")[-2_000:]
                 message = f"the server did not answer within {READY_S:g} s: {tail}"
                 raise RuntimeError(message) from None
+        self.ready_s = time.monotonic() - began
         return self
+
+    def pause(self) -> None:
+        """SIGSTOP: nothing answers, connections stay."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
