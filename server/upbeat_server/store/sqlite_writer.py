@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import apsw
 
 from upbeat_server.store.sqlite_frame import frame_of, size_of
+from upbeat_server.store.sqlite_schema import BUSY_TIMEOUT_MS
 from upbeat_server.store.store import NamespaceBatch, OutcomeUnknown, StaleEpoch, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ CHECKPOINT_PAGES = 2_000
 """Pages written between two checkpoints."""
 
 WAL_PAGES_MAX = 16_000
-"""Beyond this the log is cut, waiting for readers if need be."""
+"""Beyond this the log is cut, if no reader is in the way for longer than CUT_WAIT_MS."""
+
+CUT_WAIT_MS = 100
+"""Our own readers let go sooner. A backup does not, and no commit waits for it: the log grows instead."""
 
 _WRITE_TURN = "insert into turn values (?, ?, ?, ?, ?)"
 _SURELY_UNDONE = (apsw.FullError, apsw.ReadOnlyError, apsw.BusyError, apsw.LockedError, apsw.CantOpenError)
@@ -188,7 +192,10 @@ class Writer:
             self._truncate()
 
     def _truncate(self) -> None:
+        self._connection.set_busy_timeout(CUT_WAIT_MS)
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except apsw.Error:
             return  # As above; a log that stays is read at the next start.
+        finally:
+            self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
