@@ -149,17 +149,17 @@ class Play:
         """Let ``ms`` pass."""
         return self.at(self.now_ms + ms)
 
-    def restart(self) -> Play:
+    def restart(self, *, is_copy: bool = False) -> Play:
         """Kill the server and restore what was durable in a new one. Agents are not told."""
         old = self.engine
         self.dirty.clear()
-        self.engine = self.restored(old.epoch + 1)
+        self.engine = self.restored(old.epoch + 1, is_copy=is_copy)
         self.history.restarted()
         assert invariants.check(self.engine) == []
         return self
 
-    def restored(self, epoch: int) -> Engine:
-        """A new engine with what is durable."""
+    def restored(self, epoch: int, *, is_copy: bool = False) -> Engine:
+        """A new engine with what is durable, or (a copy) was when a backup was made."""
         engine = Engine(
             "stage",
             self.limits,
@@ -176,7 +176,7 @@ class Play:
                 tasks.append((record, spec, compiled(spec.selector), len(spec_bytes)))
             elif record.request_id:
                 finished.append((record.request_id, int(task_id)))
-        engine.restore(tasks, finished)
+        engine.restore(tasks, finished, is_copy=is_copy)
         return engine
 
     # What comes out.

@@ -71,6 +71,7 @@ class Engine:
         self.purge_due_ms = clock_ms + limits.retention.purge_interval_ms
         # Signatures that have tasks which stepped aside.
         self.asides: dict[Signature, None] = {}
+        self.is_copy = False  # Restored from a backup, and the doubts about it are not settled.
         self.turn_wanted_ms = 0  # A TurnEnded is wanted at this time for another reason than a timer.
         self._sequence = 0
 
@@ -78,13 +79,17 @@ class Engine:
         self,
         tasks: list[tuple[TaskRecord, TaskSpec, Predicate | None, int]],
         finished_requests: list[tuple[str, int]],
+        *,
+        is_copy: bool = False,
     ) -> None:
         """Take over what was durable. Once, before any step.
 
         ``tasks`` are the unfinished ones with their compiled selectors and the size of
         their stored spec in bytes. RUNNING ones keep their lease: their attempt's time
-        stands still until the agent comes back or the adoption grace is over.
+        stands still until the agent comes back or the adoption grace is over. ``is_copy``: what
+        is unfinished here may have gone on elsewhere (``restored.py``).
         """
+        self.is_copy = is_copy
         for request_id, task_id in finished_requests:
             self.requests[request_id] = TaskId(task_id)
         for record, spec, predicate, spec_size in tasks:

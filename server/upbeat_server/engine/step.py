@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from upbeat_server.engine import admission, leases, reasons, sessions, timeouts
+from upbeat_server.engine import admission, leases, reasons, restored, sessions, timeouts
 from upbeat_server.engine.commands import CancelAnswered, NotLive, PurgeFinished
 from upbeat_server.engine.dispatch import dispatch
 from upbeat_server.engine.events import (
@@ -94,5 +94,6 @@ def _purged(engine: Engine, event: TasksPurged) -> None:
 
 
 def _start_adoption(engine: Engine, now_ms: int) -> None:
+    restored.settle(engine, now_ms)
     if engine.unadopted:
         engine.adoption_ends_ms = now_ms + engine.limits.graces.adoption_grace_ms

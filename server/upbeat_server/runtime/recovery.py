@@ -46,11 +46,17 @@ async def open_namespace(
         tasks.append(_restored(stored))
         if number % SLICE == 0:
             await asyncio.sleep(0)  # Other namespaces may be at work.
-    engine.restore(tasks, adoption.finished_requests)
+    engine.restore(tasks, adoption.finished_requests, is_copy=adoption.is_copy)
     for task in engine.tasks.values():
         task.stored_state = task.record.state
-    if tasks:
-        log.info("namespace_adopted", namespace=name, epoch=adoption.epoch, unfinished=len(tasks))
+    if tasks or adoption.is_copy:
+        log.info(
+            "namespace_adopted",
+            namespace=name,
+            epoch=adoption.epoch,
+            unfinished=len(tasks),
+            from_backup=adoption.is_copy,
+        )
     return Namespace(engine, clock, bounds)
 
 

@@ -18,7 +18,7 @@ from upbeat_server.store import sqlite_reader
 from upbeat_server.store.codec import clean_text
 from upbeat_server.store.sqlite_lock import FileLock
 from upbeat_server.store.sqlite_reader import Reader
-from upbeat_server.store.sqlite_schema import migrations, open_writer
+from upbeat_server.store.sqlite_schema import migrations, open_writer, sql_file
 from upbeat_server.store.sqlite_writer import Writer
 from upbeat_server.store.store import (
     Adoption,
@@ -38,10 +38,7 @@ ADOPTION_ROWS = 8_192
 ADOPTION_BYTES = 64 << 20
 """What is loaded at a time when a namespace is adopted."""
 
-_RAISE_EPOCH = (
-    "insert into namespace (name, epoch, clock_ms, revision) values (?, 1, 0, 0)"
-    " on conflict (name) do update set epoch = epoch + 1 returning namespace_id, epoch, clock_ms, revision"
-)
+_ADOPT = sql_file("queries/adopt.sql")
 _NAMESPACES = (
     "select name from namespace where exists"
     " (select 1 from task where task.namespace_id = namespace.namespace_id)"
@@ -102,7 +99,7 @@ class SqliteStore:
         name = clean_text(namespace)
         opened = self._open()
         raised = opened.writer.run(lambda connection: _raise_epoch(connection, name))
-        namespace_id, epoch, clock_ms, revision = await asyncio.wrap_future(raised)
+        namespace_id, epoch, clock_ms, revision, is_copy = await asyncio.wrap_future(raised)
         opened.namespace_ids[name] = namespace_id
         unfinished: list[StoredTask] = []
         query = TaskQuery(states=_UNFINISHED)
@@ -112,7 +109,7 @@ class SqliteStore:
         requests = await self._open().scans.run(
             lambda connection: sqlite_reader.read_finished_requests(connection, namespace_id)
         )
-        return Adoption(epoch, clock_ms, revision, unfinished, requests)
+        return Adoption(epoch, clock_ms, revision, unfinished, requests, bool(is_copy))
 
     async def commit(self, batches: list[NamespaceBatch]) -> None:
         """Write in one transaction, together with what else waits for the disk.
@@ -177,9 +174,9 @@ def _read_namespaces(connection: apsw.Connection) -> list[str]:
     return sorted(str(name) for (name,) in connection.execute(_NAMESPACES))
 
 
-def _raise_epoch(connection: apsw.Connection, name: str) -> tuple[int, int, int, int]:
-    (row,) = connection.execute(_RAISE_EPOCH, (name,)).fetchall()
-    return cast("tuple[int, int, int, int]", row)
+def _raise_epoch(connection: apsw.Connection, name: str) -> tuple[int, int, int, int, int]:
+    (row,) = connection.execute(_ADOPT, {"name": name}).fetchall()
+    return cast("tuple[int, int, int, int, int]", row)
 
 
 def _remove(connection: apsw.Connection, namespace_id: int, task_ids: str) -> None:

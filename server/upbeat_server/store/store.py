@@ -81,6 +81,7 @@ class Adoption(msgspec.Struct):
     revision: int
     unfinished: list[StoredTask]  # By task id.
     finished_requests: list[tuple[str, int]]  # (request_id, task_id) of finished tasks.
+    is_copy: bool = False  # From a backup, nothing committed since: its tasks may have gone on elsewhere.
 
 
 class TaskQuery(msgspec.Struct, frozen=True):

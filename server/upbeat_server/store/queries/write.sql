@@ -19,7 +19,10 @@ begin
     where namespace.epoch is not space.value ->> 1;
 
     update namespace
-    set clock_ms = max(clock_ms, space.value ->> 2), revision = max(revision, space.value ->> 3)
+    set
+        clock_ms = max(clock_ms, space.value ->> 2),
+        revision = max(revision, space.value ->> 3),
+        is_copy = 0
     from json_each(new.spaces) as space
     where namespace_id = space.value ->> 0;
 
