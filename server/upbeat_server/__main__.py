@@ -8,7 +8,7 @@ import typer
 
 from upbeat.cli.failure import Failure
 from upbeat.cli.screen import Screen
-from upbeat_server.commands import config, serve
+from upbeat_server.commands import backup, check, config, serve
 
 
 def main(arguments: list[str]) -> int:
@@ -21,6 +21,8 @@ def main(arguments: list[str]) -> int:
     )
     serve.register(app)
     config.register(app)
+    backup.register(app)
+    check.register(app)
     try:
         app(args=arguments, prog_name="upbeat_server")
     except Failure as failure:

@@ -18,6 +18,8 @@ GROUP = "upbeat.commands"
 _SERVER_COMMANDS = {
     # A backslash keeps the bracket from being read as markup by the help page.
     "serve": "Run a server (needs: pip install 'upbeat\\[server]').",
+    "backup": "Copy a store (needs: pip install 'upbeat\\[server]').",
+    "check": "Check a store (needs: pip install 'upbeat\\[server]').",
     "demo": "Watch a fleet at work on real files (needs: pip install 'upbeat\\[server]').",
 }
 _ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True}

@@ -28,7 +28,9 @@ class ExitCode(IntEnum):
 
 MEANINGS = {
     ExitCode.OK: "done",
-    ExitCode.TASK_FAILED: "the task waited for did not complete, or the server is not healthy",
+    ExitCode.TASK_FAILED: (
+        "the task waited for did not complete, the server is not healthy, or a store is damaged"
+    ),
     ExitCode.USAGE: "wrong usage",
     ExitCode.NOT_FOUND: "no such task or agent",
     ExitCode.REFUSED: "refused as invalid, duplicate or impossible in this state",

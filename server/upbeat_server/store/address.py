@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from upbeat_server.store.memory import MemoryStore
@@ -24,3 +25,11 @@ def open_store(address: str) -> Store:
     if scheme in ("postgresql", "postgres"):
         raise StoreInvalid("this release has no PostgreSQL store: use sqlite:PATH")
     raise StoreInvalid(f"there is no store at {address!r}: write memory or sqlite:PATH")
+
+
+def file_of(address: str) -> Path:
+    """The file of the store at an address. Raises StoreInvalid if it has none."""
+    if address == "memory":
+        raise StoreInvalid("a store in memory has no file, and is gone with its server: give sqlite:PATH")
+    open_store(address)
+    return Path(address.partition(":")[2])

@@ -82,6 +82,36 @@ def open_reader(path: Path) -> apsw.Connection:
     return connection
 
 
+def open_beside(path: Path) -> apsw.Connection:
+    """A reading connection to a store that may be in use. Raises StoreInvalid or StoreUnavailable.
+
+    Changes nothing, so the file must have the schema of this release.
+    """
+    if not path.is_file():
+        raise StoreInvalid(f"there is no store at {path}: give the path of its file")
+    try:
+        connection = open_reader(path)
+    except apsw.Error as error:
+        raise opening_error(error, path) from error
+    try:
+        known = len(migrations())
+        _check_ours(connection, path, known)
+        version = int(connection.pragma("user_version"))
+        if version < known:
+            raise StoreInvalid(
+                f"{path} has schema version {version}, this release needs {known}: start its server once"
+                if version
+                else f"{path} is empty: give the path of a store"
+            )
+    except apsw.Error as error:
+        connection.close()
+        raise opening_error(error, path) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def opening_error(error: apsw.Error, path: Path) -> Exception:
     """What ``open`` raises for an error of SQLite."""
     if isinstance(error, apsw.NotADBError):
