@@ -137,6 +137,11 @@ class TaskWatch:
             self.fail(_too_slow(self.revision))
         self._signal.set()
 
+    @property
+    def is_over_full(self) -> bool:
+        """Whether more waited than it may hold."""
+        return self._refusal is not None
+
     def offer_progress(self, progress: Progress) -> None:
         """Take progress; the oldest that waits makes room for it."""
         if self._progress_waiting >= self._bounds.progress_events_max:
@@ -254,6 +259,9 @@ class TaskWatches:
             for change in self._ring_after(after_revision):
                 if task_id is None or change.task_id == task_id:
                     watch.offer(change)
+            if watch.is_over_full:
+                # It would be ended as too slow before it could read, and again with every resume.
+                raise _too_far_behind(after_revision, self.revision)
         if task_id is None:
             self._wide.append(watch)
         else:
@@ -332,6 +340,14 @@ def _too_slow(revision: int) -> Refusal:
         reasons.SLOW_READER,
         f"this watch was read too slowly: watch again with revision {revision}",
         {"revision": str(revision)},
+    )
+
+
+def _too_far_behind(wanted: int, last: int) -> Refused:
+    return refused(
+        reasons.REVISION_OUT_OF_RANGE,
+        f"more changed since revision {wanted} than a watch may hold: watch again without a revision",
+        newest=str(last),
     )
 
 

@@ -99,6 +99,16 @@ async def test_a_slow_watch_is_ended_with_where_to_resume() -> None:
     assert caught.value.refusal.metadata == {"revision": "1"}
 
 
+async def test_a_watch_that_is_too_far_behind_to_hold_what_it_missed_is_told_to_begin_anew() -> None:
+    watches = TaskWatches(WatchBounds(watch_events_max=2), 0)
+    watches.publish([change(revision) for revision in range(1, 5)], 4)
+    with pytest.raises(Refused) as refused:
+        watches.open(None, None, False, 1)
+    assert refused.value.refusal.reason == reasons.REVISION_OUT_OF_RANGE
+    assert watches.count == 0
+    assert await taken(watches.open(None, None, False, 2)) == ["task 1 at 3", "task 1 at 4"]
+
+
 async def test_progress_goes_to_those_who_want_it_and_the_oldest_makes_room() -> None:
     watches = TaskWatches(WatchBounds(progress_events_max=2), 0)
     wants = watches.open(None, TaskId(1), True, 0)
