@@ -11,7 +11,7 @@ from upbeat_server.engine import reasons
 from upbeat_server.engine.events import AdoptionStarted
 from upbeat_server.runtime.recovery import open_namespace
 from upbeat_server.runtime.refused import SERVER_DRAINING, STORE_DOWN, STORE_LOST, Refused, refused
-from upbeat_server.store.store import StoreError
+from upbeat_server.store.store import OutcomeUnknown, StoreError, StoreInvalid, StoreUnavailable
 
 if TYPE_CHECKING:
     from upbeat_server.clock import Clock
@@ -49,6 +49,8 @@ class Catalog:
         self._errands = errands
         self._opening: dict[str, asyncio.Future[Namespace]] = {}
         self._lost_names: set[str] = set()
+        self._delay_ms = 0  # Before a store that was lost is read again.
+        self._commits_when_lost = -1
         self.is_closed = False
         loop.on_lost = self._lost
 
@@ -95,8 +97,10 @@ class Catalog:
         try:
             opening.set_result(await self.adopt(name))
         except StoreError as error:
-            log.exception("namespace_not_opened", namespace=name, error=str(error))
+            log.error("namespace_not_opened", namespace=name, error=str(error))  # noqa: TRY400 - said above
             _refuse(opening, STORE_DOWN)
+            if isinstance(error, OutcomeUnknown):
+                self._lost([], reopen=True)
         finally:
             self._opening.pop(name, None)
             if not opening.done():  # Cancelled, or a defect that the errand logs.
@@ -110,38 +114,54 @@ class Catalog:
             opening = self._opening[namespace.name] = _future()
             self._lost_names.add(namespace.name)
             openings.append((namespace.name, opening))
-        self._errands.start(self._revive(openings, reopen), "revive")
-
-    async def _revive(self, openings: list[tuple[str, asyncio.Future[Namespace]]], reopen: bool) -> None:
-        delay_s = self._bounds.loop.retry_first_ms / 1_000
         if reopen:
             self._loop.store_is_open = False
             self._loop.mark_lost()
+        # Lost again before anything was committed: not at once, or a broken disk would keep us busy.
+        self._delay_ms = 0 if self._loop.commits > self._commits_when_lost else self._longer_delay_ms()
+        self._commits_when_lost = self._loop.commits
+        self._errands.start(self._revive(openings, reopen), "revive")
+
+    async def _revive(self, openings: list[tuple[str, asyncio.Future[Namespace]]], reopen: bool) -> None:
+        """Read namespaces again until it works: what was in memory is gone, only the store has them."""
         try:
-            while openings:
+            while reopen or openings:
+                await asyncio.sleep(self._delay_ms / 1_000)
                 try:
                     if reopen:
-                        await self._store.close()
-                        await self._store.open()
+                        await self._reopen()
                         reopen = False
-                        self._loop.store_is_open = True
-                    name, opening = openings[0]
-                    namespace = await self.adopt(name)
-                except StoreError as error:
-                    log.exception("store_not_reopened", error=str(error))
+                    while openings:
+                        name, opening = openings[0]
+                        namespace = await self.adopt(name)
+                        del openings[0]
+                        self._opening.pop(name, None)
+                        self._lost_names.discard(name)
+                        opening.set_result(namespace)
+                except (StoreUnavailable, StoreInvalid) as error:
+                    log.error("store_not_read_again", error=str(error))  # noqa: TRY400 - often, and known
+                except Exception:
+                    # An unknown outcome, or a defect: whatever it was, the store is opened anew.
+                    log.exception("store_broke_again")
+                    reopen = True
+                if reopen or openings:
                     self._loop.mark_lost()
-                    await asyncio.sleep(delay_s)
-                    delay_s = min(delay_s * 2, self._bounds.loop.retry_last_ms / 1_000)
-                    continue
-                del openings[0]
-                self._opening.pop(name, None)
-                self._lost_names.discard(name)
-                opening.set_result(namespace)
+                    self._delay_ms = self._longer_delay_ms()
             self._loop.mark_healthy()
         finally:
             for name, opening in openings:
                 self._opening.pop(name, None)
                 _refuse(opening, SERVER_DRAINING)
+
+    async def _reopen(self) -> None:
+        self._loop.store_is_open = False
+        await self._store.close()
+        await self._store.open()
+        self._loop.store_is_open = True
+
+    def _longer_delay_ms(self) -> int:
+        bounds = self._bounds.loop
+        return min(max(self._delay_ms * 2, bounds.retry_first_ms), bounds.retry_last_ms)
 
 
 def _future() -> asyncio.Future[Namespace]:

@@ -65,6 +65,7 @@ class Loop:
         self.namespaces: dict[str, Namespace] = {}
         self.store_is_healthy = True
         self.store_is_open = True  # False while it is opened again: no commit is begun.
+        self.commits = 0  # That succeeded.
         # Told of a namespace that must be read again, and whether the store must be reopened.
         self.on_lost: Callable[[list[Namespace], bool], None] = lambda _namespaces, _reopen: None
         self._store = store
@@ -221,6 +222,7 @@ class Loop:
                 ended = self._time()
                 self._observer.committed(ended - attempt_started, sum(len(batch.rows) for batch in batches))
                 self._has_stalled = ended - started > STALL_S
+                self.commits += 1
                 self.mark_healthy()
                 return True
 
