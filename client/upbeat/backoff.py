@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import random
 
+RNG = random.Random()
+"""Where jitter comes from, of the whole process; a simulation seeds it."""
+
 
 class Backoff:
     """Delays that grow while things go wrong; `reset` once they go right."""
@@ -16,7 +19,7 @@ class Backoff:
         self.base_s = base_s
         self.max_s = max_s
         self.failures = 0
-        self._rng = rng or random.Random()
+        self._rng = rng or RNG
 
     def next_s(self, at_least_s: float = 0.0) -> float:
         """The next delay; never below `at_least_s`, which is what a server asked for."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import TYPE_CHECKING, Any
 
 from upbeat.backoff import Backoff
@@ -37,8 +36,13 @@ MOVING_S = 2.0
 _OUTCOMES: dict[int, str] = {number: name for name, number in wire.ResultAck.Outcome.items()}
 
 
+def _now_s() -> float:
+    """The clock of the loop: whoever drives the loop drives the agent's time."""
+    return asyncio.get_running_loop().time()
+
+
 def _now_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
+    return int(_now_s() * 1_000)
 
 
 class Link:
@@ -140,7 +144,7 @@ class Link:
         due_ms = self._session.due_ms()
         due_s = None if due_ms is None else max(0.0, (due_ms - _now_ms()) / 1000)
         if self._move_until is not None:
-            left_s = max(0.0, self._move_until - time.monotonic())
+            left_s = max(0.0, self._move_until - _now_s())
             due_s = left_s if due_s is None else min(due_s, left_s)
         return due_s
 
@@ -148,7 +152,7 @@ class Link:
         """Whether a leaving server has all it can get from us now."""
         if self._move_until is None:
             return False
-        return not self._session.results or time.monotonic() >= self._move_until
+        return not self._session.results or _now_s() >= self._move_until
 
     def received(self, frame: wire.ConnectResponse) -> None:
         """Perform what the session makes of it."""
@@ -167,7 +171,7 @@ class Link:
                 self._open(effect)
             case ServerDrains():
                 log.info("the server is leaving: going elsewhere, keeping the work")
-                self._move_until = time.monotonic() + MOVING_S
+                self._move_until = _now_s() + MOVING_S
             case AgentDrained():
                 log.info("drained by an operator: finishing what runs")
                 self.leave("drained")
