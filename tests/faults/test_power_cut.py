@@ -3,6 +3,11 @@
 Ten rounds in the default run; ``make power ROUNDS=200`` for more. The control at the end runs the
 same rounds on commits that are not synced, and fails unless something acknowledged is lost: without
 it nobody would know that this file can see a loss.
+
+What counts is what was heard before the cut. A real one ends all at once; this one takes a few
+milliseconds, and an fdatasync that is under way meanwhile can return 0 although the kernel aborts
+the journal commit that it waited for (seen in 2 of 100 rounds, with strace). What is sent from then
+until the process is gone would not have left a machine without power.
 """
 
 from __future__ import annotations
@@ -25,8 +30,9 @@ CONTROL_ROUNDS = 12
 SEED = 20_260_101
 
 
-def cut_then_kill(server: StoreServer, disk: Ext4Disk, _told: Told) -> None:
+def cut_then_kill(server: StoreServer, disk: Ext4Disk, told: Told) -> None:
     """Everything stops at once."""
+    told.close()
     disk.cut_power()
     server.kill()
 
@@ -39,18 +45,24 @@ def kill_then_cut(server: StoreServer, disk: Ext4Disk, _told: Told) -> None:
 
 def cut_and_look_on(server: StoreServer, disk: Ext4Disk, told: Told) -> None:
     """The disk is gone first: the server must not acknowledge anything any more."""
+    told.close()
     disk.cut_power()
+    for _ in range(3):  # By then everybody has read what was sent before.
+        told.wait_for_refusal("STORE_UNAVAILABLE")
+    late = told.late
     told.wait_for_refusal("STORE_UNAVAILABLE")
     server.kill()
+    assert told.late == late, "something was acknowledged after the disk was gone"
 
 
-def cut_while_starting(server: StoreServer, disk: Ext4Disk, _told: Told) -> None:
+def cut_while_starting(server: StoreServer, disk: Ext4Disk, told: Told) -> None:
     """Killed under load, and the plug is pulled while the next one reads what was left."""
     server.kill()
     server.launch()
     lock = Path(f"{server.store.partition(':')[2]}.lock")
     while lock.read_text() != f"{server.pid}\n":
         assert server.is_running(), server.text()[-2_000:]
+    told.close()
     disk.cut_power()
     server.kill()
 
@@ -65,6 +77,7 @@ WAYS: tuple[Callable[[StoreServer, Ext4Disk, Told], None], ...] = (
 
 def play_round(server: StoreServer, disk: Ext4Disk, told: Told, number: int) -> None:
     """Load, cut, power on again; nothing runs afterwards."""
+    told.open()
     draw = random.Random(f"{SEED}/{number}")
     padding = draw.choice((0, 500, 20_000))  # The last one has checkpoints under way.
     with DiskLoad(server.address, told, f"round{number}", padding=padding):

@@ -43,11 +43,26 @@ class Told:
         self.outputs: dict[str, bytes] = {}  # task_id to what was reported with that lease
         self.refusals: list[No] = []
         self.wrong: list[str] = []  # What must never be heard.
+        self.late = 0  # Answers heard after the book was closed.
+        self._is_closed = False
         self._changed = threading.Condition()
+
+    def close(self) -> None:
+        """What is heard from now on does not count; whoever repeats is told again."""
+        with self._changed:
+            self._is_closed = True
+
+    def open(self) -> None:
+        """What is heard from now on counts again."""
+        with self._changed:
+            self._is_closed = False
 
     def acknowledge(self, request_id: str, task_id: str) -> None:
         """A submission was answered with its task."""
         with self._changed:
+            if self._is_closed:
+                self.late += 1
+                return
             before = self.acknowledged.setdefault(request_id, task_id)
             if before != task_id:
                 self.wrong.append(f"{request_id} was {before} and became {task_id}")
@@ -56,6 +71,9 @@ class Told:
     def accept(self, task_id: str, lease_id: str, output: bytes) -> None:
         """A result was acknowledged as accepted."""
         with self._changed:
+            if self._is_closed:
+                self.late += 1
+                return
             before = self.accepted.setdefault(task_id, lease_id)
             if before != lease_id:
                 self.wrong.append(f"{task_id} has accepted results of {before} and {lease_id}")
