@@ -63,7 +63,7 @@ class AgentStream:
             self._life.end(None)
             return
         session = await self._hello(message)
-        reader = FrameReader(self._orchestrator.bounds.payloads, session.outbox)
+        reader = FrameReader(self._orchestrator.bounds.payloads, session.outbox, message.hello.capabilities)
         message.ClearField("hello")
         while message is not None:
             if message.HasField("hello"):

@@ -28,6 +28,8 @@ from upbeat_server.rpc.validate import read_payload
 from upbeat_server.runtime.refused import Refused, invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from upbeat.v1 import payload_pb2
     from upbeat_server.engine.limits import Limits
     from upbeat_server.runtime.bounds import PayloadBounds
@@ -42,6 +44,7 @@ MESSAGE_BYTES_MAX = 1_024
 ERROR_MESSAGE_BYTES_MAX = 4_096
 DETAILS_MAX = 32
 DETAIL_BYTES_MAX = 1_024
+GOODBYE_BYTES_MAX = 255
 USAGE_MAX = 1 << 53
 
 UNSUPPORTED = ("publishes", "subscribes", "delivery_acks")
@@ -99,9 +102,10 @@ def read_hello(hello: agent_service_pb2.Hello) -> AgentConnected:
 class FrameReader:
     """Reads the frames of one agent after its hello."""
 
-    def __init__(self, payloads: PayloadBounds, outbox: AgentOutbox) -> None:
+    def __init__(self, payloads: PayloadBounds, outbox: AgentOutbox, capabilities: Iterable[str]) -> None:
         self._payloads = payloads
         self._outbox = outbox
+        self._offered = set(capabilities)  # As the frames so far have it: what bounds further ones.
 
     def read(self, message: agent_service_pb2.ConnectRequest) -> AgentFrame:
         """What the frame says. What is wrong with it goes to the outbox. Raises Refused for
@@ -124,11 +128,13 @@ class FrameReader:
                 frame.slots = _heartbeat_slots(value, faults)
             elif name == "capability_changes":
                 _bound(name, len(value), CAPABILITIES_MAX)
-                frame.changes = _changes(value, faults)
+                frame.changes = self._changes(value, faults)
             elif name == "drain":
                 frame.drain = True
             elif name == "goodbye":
                 frame.goodbye = True
+                if len(value.reason.encode()) > GOODBYE_BYTES_MAX:
+                    faults.add("goodbye.reason", f"is longer than {GOODBYE_BYTES_MAX} bytes")
             elif name in UNSUPPORTED:
                 faults.add(name, "the message bus is not built yet", reasons.UNSUPPORTED_FIELD)
         if faults:
@@ -192,6 +198,28 @@ class FrameReader:
                     )
                 )
         return progress
+
+    def _changes(self, messages: object, faults: Faults) -> list[CapabilityChanged]:
+        changes: list[CapabilityChanged] = []
+        offered = self._offered
+        for number, message in enumerate(messages):  # type: ignore[arg-type, var-annotated]
+            capability = message.capability
+            path = f"capability_changes[{number}].capability"
+            if not is_type(capability):
+                faults.add(
+                    path,
+                    "must be 1 to 128 characters of [A-Za-z0-9_.:/-], the first one a letter or digit",
+                )
+                continue
+            if message.removed:
+                offered.discard(capability)
+            elif capability in offered or len(offered) < CAPABILITIES_MAX:
+                offered.add(capability)
+            else:
+                faults.add(path, f"{CAPABILITIES_MAX} are offered already, which is the limit")
+                continue
+            changes.append(CapabilityChanged(capability, message.removed))
+        return changes
 
 
 class FrameWriter:
@@ -284,22 +312,9 @@ def _acks(messages: object, faults: Faults) -> list[AttemptAcked]:
     return acks
 
 
-def _changes(messages: object, faults: Faults) -> list[CapabilityChanged]:
-    changes: list[CapabilityChanged] = []
-    for number, message in enumerate(messages):  # type: ignore[arg-type, var-annotated]
-        if is_type(message.capability):
-            changes.append(CapabilityChanged(message.capability, message.removed))
-        else:
-            faults.add(
-                f"capability_changes[{number}].capability",
-                "must be 1 to 128 characters of [A-Za-z0-9_.:/-], the first one a letter or digit",
-            )
-    return changes
-
-
 def _heartbeat_slots(message: agent_service_pb2.Heartbeat, faults: Faults) -> int:
-    if math.isnan(message.load):
-        faults.add("heartbeat.load", "is not a number")
+    if not math.isfinite(message.load):
+        faults.add("heartbeat.load", "is not a finite number")
     if not message.HasField("slots"):
         return -1
     if not 0 <= message.slots <= SLOTS_MAX:

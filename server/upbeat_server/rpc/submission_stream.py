@@ -17,6 +17,8 @@ from upbeat_server.rpc.validate import REQUEST_ID_CHARS_MAX
 from upbeat_server.runtime.refused import Refused, invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from upbeat_server.rpc.method import Stream
     from upbeat_server.rpc.validate import SubmissionReader
     from upbeat_server.runtime.orchestrator import Orchestrator
@@ -86,8 +88,19 @@ class SubmissionCall:
         if taken:
             await submissions.submit(taken, size, self._orchestrator.work_refusal)
         if frame.attach:
-            # A request_id that is no such thing was never used: it is answered as unknown.
-            submissions.attach([text for text in frame.attach if is_ascii(text, REQUEST_ID_CHARS_MAX)])
+            self._attach(frame.attach, submissions)
+
+    def _attach(self, request_ids: Iterable[str], submissions: SubmissionStream) -> None:
+        wanted: list[str] = []
+        for number, request_id in enumerate(request_ids):
+            if is_ascii(request_id, REQUEST_ID_CHARS_MAX):
+                wanted.append(request_id)
+            else:
+                words = f"must be at most {REQUEST_ID_CHARS_MAX} printable ASCII characters"
+                submissions.refuse(
+                    request_id[:REQUEST_ID_CHARS_MAX], invalid(f"attach[{number}]", words).refusal
+                )
+        submissions.attach(wanted)
 
     def _submission(self, request: pb.SubmitTaskRequest) -> Submission | Refusal:
         if request.namespace and request.namespace != self._namespace:

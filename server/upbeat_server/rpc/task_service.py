@@ -109,9 +109,10 @@ class TaskService:
             faults.add("wait", "is longer than 10 minutes: ask again after that")
         faults.raise_any()
         task_id = read_task_id(request.task_id)
+        view = _view(request.view, FULL)
         snapshot = await self._orchestrator.get(namespace, task_id, wait_ms)
         response = pb.GetTaskResponse()
-        self._writer.fill(response.task, snapshot, namespace, _view(request.view, FULL))
+        self._writer.fill(response.task, snapshot, namespace, view)
         return response
 
     async def list_tasks(self, request: pb.ListTasksRequest, call: Call) -> pb.ListTasksResponse:
