@@ -1,0 +1,24 @@
+"""All rows of the corpus."""
+
+from __future__ import annotations
+
+from tests.server.rpc.bad_input import (
+    agents,
+    malformed,
+    namespaces,
+    other_services,
+    queries,
+    specs,
+    submissions,
+)
+from tests.server.rpc.bad_input.case import Case
+
+CASES: tuple[Case, ...] = (
+    *malformed.CASES,
+    *specs.CASES,
+    *submissions.CASES,
+    *namespaces.CASES,
+    *queries.CASES,
+    *agents.CASES,
+    *other_services.CASES,
+)
