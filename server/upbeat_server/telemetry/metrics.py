@@ -8,6 +8,7 @@ chose.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 from prometheus_client import CollectorRegistry
@@ -209,6 +210,9 @@ class ServerCollector(Collector):
             streams.add_metric((kind,), count)
         yield streams
         yield GaugeMetricFamily(
+            "upbeat_event_loop_tasks", "Tasks of the event loop that scrapes.", value=_event_loop_tasks()
+        )
+        yield GaugeMetricFamily(
             "upbeat_store_healthy", "1 while commits succeed.", value=1 if recorder.store_healthy else 0
         )
         yield GaugeMetricFamily(
@@ -217,6 +221,14 @@ class ServerCollector(Collector):
         build = GaugeMetricFamily("upbeat_build", "1, with the version.", labels=("version",))
         build.add_metric((self._version,), 1)
         yield build
+
+
+def _event_loop_tasks() -> int:
+    """How many tasks have not ended on the loop of the caller; 0 beside a loop."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0
 
 
 def _by_enum(family: Family, rows: Iterable[tuple[str, type[IntEnum], dict[int, int]]]) -> Family:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import ClassVar
 
 import pytest
@@ -116,3 +117,20 @@ def test_every_metric_is_declared_once_and_says_what_it_is(metrics: Metrics) -> 
 def test_process_and_interpreter_are_shown_too(metrics: Metrics) -> None:
     names = {family.name for family in metrics.registry.collect()}
     assert {"python_info", "process_cpu_seconds", "python_gc_collections"} <= names
+
+
+async def test_the_tasks_of_the_event_loop_are_counted(metrics: Metrics) -> None:
+    def counted() -> float:
+        return metrics.registry.get_sample_value("upbeat_event_loop_tasks") or 0
+
+    before = counted()
+    never = asyncio.Event()
+    waiting = [asyncio.create_task(never.wait()) for _ in range(3)]
+    assert counted() == before + 3
+    never.set()
+    await asyncio.gather(*waiting)
+    assert counted() == before
+
+
+def test_beside_an_event_loop_no_task_is_counted(metrics: Metrics) -> None:
+    assert metrics.registry.get_sample_value("upbeat_event_loop_tasks") == 0
