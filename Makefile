@@ -57,8 +57,9 @@ bench: .venv/dev.stamp build/stubs.sha256 ## Measure throughput and latency (ARG
 power: .venv/dev.stamp build/stubs.sha256 ## Pull the plug of a loaded server ROUNDS times (200); needs root
 	POWER_ROUNDS="$(or $(ROUNDS),200)" .venv/bin/python -m pytest tests/faults/test_power_cut.py $(ARGS)
 
-faults: .venv/dev.stamp build/stubs.sha256 ## Kill and stop servers and agents under load (ROUNDS=100 SEED=1)
-	.venv/bin/python -m tests.faults --rounds $(or $(ROUNDS),100) --seed $(or $(SEED),1)
+faults: .venv/dev.stamp build/stubs.sha256 ## Kill and stop servers and agents under load (ROUNDS=100 SEED=1 KIND=mixed)
+	.venv/bin/python -m tests.faults --rounds $(or $(ROUNDS),100) --seed $(or $(SEED),1) \
+		--kind $(or $(KIND),mixed)
 
 lowest: ## Run the client's tests with the oldest grpcio and protobuf that the SDK allows
 	@$(MAKE) --no-print-directory python

@@ -1,6 +1,6 @@
-"""``python -m tests.faults [--rounds N] [--seed S] [--backlog TASKS]``: many rounds of faults, with a report.
+"""``python -m tests.faults [--rounds N] [--seed S] [--kind mixed|network|kills]``: many rounds, with a report.
 
-Episodes of 25 rounds each, until there were as many as wanted; each has a store of its own and an audit at
+``--backlog TASKS`` measures a restart with so many tasks instead. Episodes of 25 rounds each, until there were as many as wanted; each has a store of its own and an audit at
 its end. Prints a line for every round and totals. Exits with 1 if an audit found something; the files
 of such an episode are kept. The same seed draws the same faults and orders; what meets what is up to
 the machine.
@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 
 from tests.faults.backlog import ready_s
-from tests.faults.episode import DISCONNECT_GRACE_S, Episode, Report, Round
+from tests.faults.episode import DISCONNECT_GRACE_S, FAULTS, Episode, Report, Round
+from tests.faults.network_episode import NetworkEpisode
 
 EPISODE_ROUNDS = 25
 
@@ -31,6 +32,13 @@ def told(round_: Round) -> None:
 def percentile(values: list[float], share: float) -> float:
     """A value that so large a share is not above."""
     return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else 0.0
+
+
+def episode(kind: str, folder: Path, seed: str) -> Episode:
+    """An episode with the faults of a kind."""
+    if kind == "network":
+        return NetworkEpisode(folder, seed)
+    return Episode(folder, seed, FAULTS if kind == "mixed" else ("kill server",))
 
 
 def summary(reports: list[Report]) -> None:
@@ -59,6 +67,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.faults")
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", default="1")
+    parser.add_argument("--kind", choices=["mixed", "network", "kills"], default="mixed")
     parser.add_argument("--backlog", type=int, default=0, help="measure a restart with so many tasks instead")
     options = parser.parse_args()
     if options.backlog:
@@ -72,7 +81,7 @@ def main() -> int:
         folder = Path(tempfile.mkdtemp(prefix="upbeat-faults-"))
         began = time.monotonic()
         print(f"episode {seed}", flush=True)
-        report = Episode(folder, seed).run(min(left, EPISODE_ROUNDS), told)
+        report = episode(options.kind, folder, seed).run(min(left, EPISODE_ROUNDS), told)
         reports.append(report)
         left -= len(report.rounds)
         print(f"  audit after {time.monotonic() - began:.0f} s: {len(report.problems)} problems", flush=True)

@@ -122,7 +122,7 @@ class Caller:
             try:
                 return await method(request, timeout=timeout_s)
             except grpc.aio.AioRpcError as error:
-                if error.code() not in INDEFINITE:
+                if not is_indefinite(error):
                     raise
                 for name in names:
                     self.ledger.note(f.Unanswered(name=name))
@@ -240,6 +240,13 @@ class BatchCaller(Caller):
                 reason = only_for_now(result.error.reason)
                 self.ledger.note(f.Refused(request_id=order.id, body=order.body, reason=reason))
         return accepted
+
+
+def is_indefinite(error: grpc.aio.AioRpcError) -> bool:
+    """Whether nobody can say what became of a call. grpc itself says INTERNAL of a stream that breaks
+    while it is written to.
+    """
+    return error.code() in INDEFINITE or error.details() == "Internal error from Core"
 
 
 def only_for_now(reason: str) -> str:

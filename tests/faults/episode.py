@@ -80,6 +80,7 @@ class Episode:
         self._deck: list[str] = []  # Every kind comes before one comes again.
         self._path = folder / "upbeat.db"
         self._tasks: dict[str, FinalTask] = {}  # As they were answered in the end.
+        self._faults_ns: list[int] = []  # When each began.
         self._gone: list[tuple[int, frozenset[str]]] = []  # Agents that were killed for good, and when.
         self.report = Report(seed)
         self.server = ServerProcess(f"sqlite:{self._path}", folder, settings=SETTINGS)
@@ -110,6 +111,7 @@ class Episode:
         if not self._deck:
             self._deck = self._rng.sample(self._faults, len(self._faults))
         fault = self._deck.pop()
+        self._faults_ns.append(time.monotonic_ns())
         before = self.report.kills
         self._meet(fault)
         acknowledged = self.crowd.ledger.count(f.Acknowledged)
@@ -191,10 +193,7 @@ class Episode:
             counts[name] = counts.get(name, 0) + 1
 
     def _reassigned_s(self, facts: list[Fact]) -> list[float]:
-        """How long it took until what killed agents worked on was handed to others.
-
-        Only where nothing else happened in between: the next round takes longer than the grace.
-        """
+        """How long it took until what killed agents worked on was handed to others, without another fault."""
         found = []
         reported = {fact.lease_id for fact in facts if isinstance(fact, f.Reported)}
         assigned = [fact for fact in facts if isinstance(fact, f.Assigned)]
@@ -203,7 +202,9 @@ class Episode:
             for held in assigned:
                 is_held = held.agent_id in agent_ids and held.at_ns < killed_ns
                 after = by_lease.get(f"{held.task_id}{held.attempt + 1:04x}")
-                if is_held and held.lease_id not in reported and after is not None:
+                if not is_held or held.lease_id in reported or after is None:
+                    continue
+                if not any(killed_ns < fault_ns < after.at_ns for fault_ns in self._faults_ns):
                     found.append((after.at_ns - killed_ns) / 1e9)
         return found
 

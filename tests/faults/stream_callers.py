@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from tests.faults.callers import AGAIN_S, INDEFINITE, Caller, Order, Orders, only_for_now, state_name
+from tests.faults.callers import AGAIN_S, Caller, Order, Orders, is_indefinite, only_for_now, state_name
 from tests.support import facts as f
 from tests.support.scripted import reason_of
 from upbeat import Client, Retry, Task
@@ -43,7 +43,7 @@ class StreamCaller(Caller):
             try:
                 await self._stream(stub)
             except grpc.aio.AioRpcError as error:
-                if error.code() not in INDEFINITE:
+                if not is_indefinite(error):
                     raise
             for name in self._sent:
                 self.ledger.note(f.Unanswered(name=name))
@@ -194,7 +194,7 @@ class Watcher(Caller):
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.OUT_OF_RANGE:
                     revision = 0
-                elif error.code() not in INDEFINITE and reason_of(error) != "SLOW_READER":
+                elif not is_indefinite(error) and reason_of(error) != "SLOW_READER":
                     raise
             await asyncio.sleep(AGAIN_S)
 

@@ -2,10 +2,10 @@
 
 ``python -m tests.support.recorded_agents ADDRESS FACT_FILE PROCESS SLOTS AGENT_ID...`` serves the
 task type ``work``. An input is JSON: ``{"id": ..., "ms": how long it works, "fails": how many
-attempts fail, "deaf": whether it outlives being told to stop}``. The output is
-``input|lease_id``, so that it tells which attempt it comes from. Every third result of a lease
-that was taken away is sent all the same, as an agent would that has not heard of it yet. The end of
-standard input ends the process.
+attempts fail, "deaf": whether it outlives being told to stop, "ms_of": how long it works on agents
+whose ids begin so}``. The output is ``input|lease_id``, so that it tells which attempt it comes
+from. Every third result of a lease that was taken away is sent all the same, as an agent would that
+has not heard of it yet. The end of standard input ends the process.
 """
 
 from __future__ import annotations
@@ -105,12 +105,13 @@ def make(agent_id: str, slots: int) -> Agent:
             )
         )
         order = json.loads(text)
+        own_ms = [ms for prefix, ms in order.get("ms_of", {}).items() if agent_id.startswith(prefix)]
         try:
-            await asyncio.sleep(order["ms"] / 1000)
+            await asyncio.sleep((*own_ms, order["ms"])[0] / 1000)
         except asyncio.CancelledError:
-            if not order["deaf"]:
+            if not order.get("deaf"):
                 raise
-        if ctx.attempt <= order["fails"]:
+        if ctx.attempt <= order.get("fails", 0):
             raise Fail("PLANNED", "this attempt fails")
         return f"{text}|{ctx.lease_id}".encode()
 
