@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import apsw
 
 
-def open_careless_writer(path: Path, steps: Sequence[str]) -> apsw.Connection:
+def open_careless_writer(path: Path, steps: Sequence[str], *, was_serving: bool) -> apsw.Connection:
     """The writing connection as ever, but a commit is only in the memory of the machine."""
-    connection = open_writer(path, steps)
+    connection = open_writer(path, steps, was_serving=was_serving)
     connection.pragma("synchronous", "normal")
     return connection
 

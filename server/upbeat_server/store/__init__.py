@@ -18,7 +18,8 @@ and where two disagree one is wrong.
 ``sqlite.py`` keeps everything in a file. Its parts, from the file up:
 
 - ``migrations/`` is the schema in numbered steps, ``sqlite_schema.py`` opens connections and
-  applies them, ``sqlite_lock.py`` keeps a second process from writing;
+  applies them, ``sqlite_lock.py`` keeps a second process from writing, ``sqlite_log.py`` tells
+  what a crash leaves from what somebody lost;
 - ``sqlite_writer.py`` is the one thread that writes and checkpoints. What is asked while a
   transaction is in flight goes into the next one together, and each transaction is a single
   SQLite statement (``queries/write.sql``, fed by ``sqlite_frame.py``), because SQLite and

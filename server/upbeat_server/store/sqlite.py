@@ -8,9 +8,11 @@ tasks by id, one for queries, so that a long list delays no single answer.
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import apsw
 import msgspec
 
 from upbeat_server.engine.model import FINISHED, TaskState
@@ -18,7 +20,7 @@ from upbeat_server.store import sqlite_reader
 from upbeat_server.store.codec import clean_text
 from upbeat_server.store.sqlite_lock import FileLock
 from upbeat_server.store.sqlite_reader import Reader
-from upbeat_server.store.sqlite_schema import migrations, open_writer, sql_file
+from upbeat_server.store.sqlite_schema import migrations, open_writer, opening_error, sql_file
 from upbeat_server.store.sqlite_writer import Writer
 from upbeat_server.store.store import (
     Adoption,
@@ -31,8 +33,6 @@ from upbeat_server.store.store import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import apsw
 
 ADOPTION_ROWS = 8_192
 ADOPTION_BYTES = 64 << 20
@@ -51,24 +51,31 @@ class _Opened:
 
     def __init__(self, path: Path, steps: Sequence[str]) -> None:
         path = path.resolve()
-        self.lock = FileLock(path)
-        try:
-            connection = open_writer(path, steps)
-        except BaseException:
-            self.lock.release()
-            raise
-        named = connection.execute("select name, namespace_id from namespace")
-        self.namespace_ids: dict[str, int] = {str(name): int(number) for name, number in named}
-        self.writer = Writer(connection, self.namespace_ids)
-        self.points = Reader(path, "points")
-        self.scans = Reader(path, "scans")
+        with ExitStack() as undo:
+            self.lock = FileLock(path)
+            undo.callback(self.lock.release)
+            connection = open_writer(path, steps, was_serving=self.lock.was_serving)
+            undo.callback(connection.close)
+            try:
+                named = connection.execute("select name, namespace_id from namespace")
+                self.namespace_ids: dict[str, int] = {str(name): int(number) for name, number in named}
+                self.points = Reader(path, "points")
+                undo.callback(self.points.stop)
+                self.scans = Reader(path, "scans")
+            except apsw.Error as error:
+                raise opening_error(error, path) from error
+            self.writer = Writer(connection, self.namespace_ids)
+            self.lock.note_serving()
+            undo.pop_all()
 
     def stop(self) -> None:
         """Readers first: the last connection to close takes the log away, and only a writer may."""
-        self.points.stop()
-        self.scans.stop()
-        self.writer.stop()
-        self.lock.release()
+        with ExitStack() as ends:
+            ends.callback(self.lock.release)
+            ends.callback(self.writer.stop)
+            ends.callback(self.lock.note_closing)
+            ends.callback(self.scans.stop)
+            ends.callback(self.points.stop)
 
 
 class SqliteStore:

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from upbeat_server.store.store import StoreInvalid, StoreUnavailable
+from upbeat_server.store.sqlite_log import (
+    check_file_is_there,
+    check_file_is_whole,
+    check_log_is_there,
+    check_log_is_whole,
+)
+from upbeat_server.store.store import StoreError, StoreInvalid, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,25 +53,35 @@ def check_sqlite(version: str) -> None:
         )
 
 
-def open_writer(path: Path, steps: Sequence[str]) -> apsw.Connection:
-    """The writing connection, its file created or migrated. Raises StoreInvalid or StoreUnavailable."""
+def open_writer(path: Path, steps: Sequence[str], *, was_serving: bool = False) -> apsw.Connection:
+    """The writing connection, its file created or migrated. Raises StoreInvalid or StoreUnavailable.
+
+    ``was_serving``: whoever used the file last did not come to close it, so its log must be there.
+    """
     check_sqlite(apsw.sqlite_lib_version())
     if not path.parent.is_dir():
         raise StoreInvalid(f"the directory {path.parent} does not exist: create it or give another path")
     if path.is_dir():
         raise StoreInvalid(f"{path} is a directory: give the path of a file in it")
+    check_file_is_there(path, was_serving=was_serving)
+    if was_serving:
+        check_log_is_there(path)
     try:
         connection = apsw.Connection(str(path))
-    except apsw.CantOpenError as error:
+    except apsw.Error as error:
         raise StoreUnavailable(f"{path} cannot be opened ({error}): check its permissions") from error
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        # Only a store that is closed in order takes its log away: the mark in the lock file counts on it.
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         _check_ours(connection, path, len(steps))
+        check_log_is_whole(connection, path)
+        check_file_is_whole(connection, path)
         _set_up(connection, path)
         migrate(connection, steps)
         _make_durable(connection, path)
         connection.execute(sql_file("queries/write.sql"))
-    except apsw.Error as error:
+    except (apsw.Error, OSError) as error:
         connection.close()
         raise opening_error(error, path) from error
     except BaseException:
@@ -112,12 +128,16 @@ def open_beside(path: Path) -> apsw.Connection:
     return connection
 
 
-def opening_error(error: apsw.Error, path: Path) -> Exception:
-    """What ``open`` raises for an error of SQLite."""
+def opening_error(error: apsw.Error | OSError, path: Path) -> StoreError:
+    """What ``open`` raises for an error of SQLite or of the system."""
     if isinstance(error, apsw.NotADBError):
         return StoreInvalid(f"{path} is not a SQLite file: give another path or move it away")
     if isinstance(error, apsw.CorruptError):
         return StoreInvalid(f"{path} is damaged ({error}): restore it from a backup")
+    if isinstance(error, apsw.SQLError):  # Our statements fit our schema, so this is another one.
+        return StoreInvalid(f"{path} is damaged, its schema is not ours ({error}): restore it from a backup")
+    if isinstance(error, apsw.BusyError):
+        return StoreUnavailable(f"{path} is locked by another program ({error}): end it")
     return StoreUnavailable(f"{path} cannot be used now ({error}): check space and permissions")
 
 

@@ -93,6 +93,7 @@ class Writer:
             self._checkpoint()
         if not self._broken:
             self._truncate()
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         self._connection.close()
 
     def _group(self, first: _Job) -> list[_Job]:
