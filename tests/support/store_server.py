@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,6 +102,20 @@ class StoreServer(ServerProcess):
     def text(self) -> str:
         """All that it has logged."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def wait_for_log(self, event: str, times: int = 1) -> None:
+        """Wait until it has logged an event so often."""
+        ends = time.monotonic() + PATIENCE_S
+        while self.text().count(f'"{event}"') < times:
+            if time.monotonic() > ends or not self.is_running():
+                message = f"{event} was not logged {times} times: {self.text()[-2_000:]}"
+                raise TimeoutError(message)
+            threading.Event().wait(0.02)
+
+    def holdings(self) -> dict[str, int]:
+        """How many descriptors and threads it has."""
+        place = Path(f"/proc/{self.pid}")
+        return {name: len(list((place / name).iterdir())) for name in ("fd", "task")}
 
     def readiness(self) -> tuple[int, dict[str, Any]]:
         """What /readyz says now."""

@@ -122,8 +122,8 @@ def is_input_of(request_id: str, data: bytes) -> bool:
     return data.startswith(f"{request_id}\n".encode())
 
 
-def missing_from_server(told: Told, address: str) -> list[str]:
-    """What the server answers otherwise than it did before."""
+def missing_from_server(told: Told, address: str, *, is_purged: bool = False) -> list[str]:
+    """What the server answers otherwise than it did before; finished tasks may be purged by then."""
     with grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", 16 << 20)]) as channel:
         stub = task_service_pb2_grpc.TaskServiceStub(channel)
         found: dict[str, task_pb2.Task] = {}
@@ -137,17 +137,39 @@ def missing_from_server(told: Told, address: str) -> list[str]:
     faults = list(told.wrong)
     for request_id, task_id in told.acknowledged.items():
         task = found.get(task_id)
+        if task is None and is_purged and task_id in told.accepted:
+            continue
         if task is None:
             faults.append(f"the server has no {task_id}, which it acknowledged for {request_id}")
         elif task.request_id != request_id or not is_input_of(request_id, task.spec.input.data):
             faults.append(f"{task_id} belongs to {task.request_id}, not to {request_id}")
     for task_id, lease_id in told.accepted.items():
+        if is_purged and task_id not in found:
+            continue
         task = found.get(task_id, task_pb2.Task())
         done = [a.lease_id for a in task.attempts if a.outcome == task_pb2.Attempt.OUTCOME_COMPLETED]
         if task.state != task_pb2.Task.STATE_COMPLETED or done != [lease_id]:
             faults.append(f"{task_id} is {task.state} by {done}, but {lease_id} was accepted")
         elif task.output.data != told.outputs[task_id]:
             faults.append(f"{task_id} has another output than was accepted")
+    return faults
+
+
+def not_completed(told: Told, address: str) -> list[str]:
+    """Waits for the end of all tasks; those that did not complete by one result.
+
+    An agent whose result was accepted in a commit of unknown outcome may never hear of it.
+    """
+    faults = []
+    with grpc.insecure_channel(address) as channel:
+        stub = task_service_pb2_grpc.TaskServiceStub(channel)
+        for task_id in set(told.acknowledged.values()) - told.accepted.keys():
+            request = task_service_pb2.GetTaskRequest(task_id=task_id)
+            request.wait.FromSeconds(int(PATIENCE_S))
+            task = stub.GetTask(request, timeout=2 * PATIENCE_S).task
+            done = [a.lease_id for a in task.attempts if a.outcome == task_pb2.Attempt.OUTCOME_COMPLETED]
+            if task.state != task_pb2.Task.STATE_COMPLETED or len(done) != 1:
+                faults.append(f"{task_id} is {task_pb2.Task.State.Name(task.state)} by {done}")
     return faults
 
 
