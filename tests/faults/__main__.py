@@ -1,9 +1,10 @@
-"""``python -m tests.faults [--rounds N] [--seed S] [--kind mixed|network|kills]``: many rounds, with a report.
+"""Many rounds of faults, with a report.
 
-``--backlog TASKS`` measures a restart with so many tasks instead. Episodes of 25 rounds each, until there were as many as wanted; each has a store of its own and an audit at
-its end. Prints a line for every round and totals. Exits with 1 if an audit found something; the files
-of such an episode are kept. The same seed draws the same faults and orders; what meets what is up to
-the machine.
+``python -m tests.faults [--rounds N] [--seed S] [--kind mixed|network|kills]`` runs episodes of 25 rounds
+each; every one has a store of its own and an audit at its end. Prints a line for every round and
+totals. Exits with 1 if an audit found something; the files of such an episode are kept. The same seed
+draws the same faults and orders; what meets what is up to the machine. ``--backlog TASKS`` measures a
+restart with so many tasks instead.
 """
 
 from __future__ import annotations

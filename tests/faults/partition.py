@@ -119,18 +119,40 @@ class Partition:
 
     def wait_for_ends(self, count: int) -> None:
         """Until so many tasks have ended, all of them COMPLETED."""
+        assert self._states(self._task_ids()[:count], WAIT_S) == {"COMPLETED"}
+
+    def wait_for_all(self) -> None:
+        """Until all tasks have ended, however they did."""
+        assert self._states(self._task_ids(), WAIT_S) <= ENDED
+
+    def work_on(self) -> None:
+        """Some more tasks, and a moment for them; the far agent is started again if it gave up."""
+        if not self.far.is_running:
+            self.far.start()
+        self.submit(TASKS, far_ms=0)
+        self._states(self._task_ids()[-1:], 0.2)
+
+    def _task_ids(self) -> list[str]:
+        return [fact.task_id for fact in self._ledger.facts if isinstance(fact, f.Acknowledged)]
+
+    def _states(self, task_ids: list[str], wait_s: float) -> set[str]:
+        """The states of tasks, after waiting so long for the end of each."""
+        states = set()
         with grpc.insecure_channel(self._server.address) as channel:
             stub = task_service_pb2_grpc.TaskServiceStub(channel)
-            told = [fact for fact in self._ledger.facts if isinstance(fact, f.Acknowledged)]
-            for fact in told[:count]:
-                request = task_service_pb2.GetTaskRequest(task_id=fact.task_id)
-                request.wait.FromSeconds(int(WAIT_S))
-                task = stub.GetTask(request, timeout=2 * WAIT_S).task
-                assert state_name(task.state) == "COMPLETED", task
+            for task_id in task_ids:
+                request = task_service_pb2.GetTaskRequest(task_id=task_id)
+                request.wait.FromMilliseconds(int(wait_s * 1_000))
+                states.add(state_name(stub.GetTask(request, timeout=wait_s + WAIT_S).task.state))
+        return states
 
     def tasks(self) -> dict[str, FinalTask]:
         """All tasks that have ended."""
         return {k: v for k, v in answered(self._server.address).items() if v.state in ENDED}
+
+    def facts(self) -> list[Fact]:
+        """What everybody noted."""
+        return [*self._ledger.facts, *self.far.facts(), *self.near.facts()]
 
     def audit(self) -> list[str]:
         """Stop everybody, compare what was told with what is there."""
@@ -138,8 +160,7 @@ class Partition:
         self.far.close()
         self.near.close()
         self._server.stop()
-        facts: list[Fact] = [*self._ledger.facts, *self.far.facts(), *self.near.facts()]
-        return check(facts, stored(self._path), tasks)
+        return check(self.facts(), stored(self._path), tasks)
 
 
 def _count(facts: list[Fact], kind: type[f.Noted]) -> int:

@@ -55,6 +55,11 @@ class RecordedFleet:
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=self._environment
             )
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its process lives."""
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         if self._process is not None:
