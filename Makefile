@@ -54,8 +54,9 @@ format: .venv/dev.stamp ## Format the code and repair what ruff can
 bench: .venv/dev.stamp build/stubs.sha256 ## Measure throughput and latency (ARGS go to the benchmark)
 	.venv/bin/python -m tests.bench $(ARGS)
 
-power: .venv/dev.stamp build/stubs.sha256 ## Pull the plug of a loaded server ROUNDS times (200); needs root
-	POWER_ROUNDS="$(or $(ROUNDS),200)" .venv/bin/python -m pytest tests/faults/test_power_cut.py $(ARGS)
+power: .venv/dev.stamp build/stubs.sha256 ## Pull the plug of a server ROUNDS times (200), break its disk; needs root
+	POWER_ROUNDS="$(or $(ROUNDS),200)" DISK_ALL=1 .venv/bin/python -m pytest \
+		tests/faults/test_power_cut.py tests/faults/test_disk_errors.py $(ARGS)
 
 faults: .venv/dev.stamp build/stubs.sha256 ## Kill and stop servers and agents under load (ROUNDS=100 SEED=1 KIND=mixed)
 	.venv/bin/python -m tests.faults --rounds $(or $(ROUNDS),100) --seed $(or $(SEED),1) \
