@@ -25,6 +25,7 @@ from upbeat_server.rpc.channelz import CHANNELZ_OPTION, ChannelzService
 from upbeat_server.rpc.door import Door
 from upbeat_server.rpc.health import HealthService
 from upbeat_server.rpc.identity import Authenticator, OpenDoor
+from upbeat_server.rpc.listener import Listener
 from upbeat_server.rpc.reflection import V1, V1ALPHA, ReflectionService
 from upbeat_server.rpc.sample_service import SampleService
 from upbeat_server.rpc.server import build_server
@@ -70,7 +71,7 @@ class App:
         self._is_started = False
         self._is_stopping = False
         self._stopped: asyncio.Task[None] | None = None
-        self._grpc: grpc.aio.Server | None = None
+        self._grpc: Listener | None = None
         self._http: HttpServer | None = None
         self._store: Store | None = None
         self._orchestrator: Orchestrator | None = None
@@ -150,13 +151,15 @@ class App:
         bind(address).close()  # grpc does not say why it cannot listen.
         await self._orchestrator.start()
         self._is_running = True
-        self._grpc = build_server(
-            [*services, self._health, *_reflection([*services, self._health])],
-            self._door,
-            (CHANNELZ_OPTION,) if settings.service.channelz else (),
+        offered = [*services, self._health, *_reflection([*services, self._health])]
+        options = (CHANNELZ_OPTION,) if settings.service.channelz else ()
+        self._grpc = Listener(
+            lambda: build_server(offered, self._door, options, settings.listen.connections),
+            lambda server, port: _listen(server, Address(address.host, port), certificates),
+            address.port,
         )
-        self.grpc_port = _listen(self._grpc, address, certificates)
         await self._grpc.start()
+        self.grpc_port = self._grpc.port
         if self._http is not None:
             self._http.start()
         self._is_started = True

@@ -89,12 +89,27 @@ class Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+class Connections(Group):
+    """What grpc allows its peers before anything of ours is reached; options of ``rpc/server.py``."""
+
+    connections_max: Count = 25_000  # More are closed at once.
+    streams_max: Annotated[int, Field(ge=1, le=10_000)] = 100  # Of one connection; a client waits with more.
+    pending_calls_max: Count = 20_000  # Waiting for the loop; beyond it some are refused, at twice it all.
+    handshake_ms: Milliseconds = 10_000  # To say the preface, and TLS.
+    idle_ms: Annotated[int, Field(ge=0, le=365 * _DAY_MS)] = 600_000  # Without a call; 0: for ever.
+    # Of a connection, give or take a tenth; then its streams have the grace to end. This is what ends calls
+    # that grpc cannot end: half a request, an answer nobody reads. Agents and watches resume. 0: for ever.
+    age_ms: Annotated[int, Field(ge=0, le=365 * _DAY_MS)] = _DAY_MS
+    age_grace_ms: Milliseconds = 60_000
+
+
 class Listen(Group):
     """Where the server listens."""
 
     grpc: str = "127.0.0.1:50051"
     http: str = "127.0.0.1:8080"  # Empty: no HTTP.
     insecure: bool = False  # Allows listening beyond loopback without TLS and tokens.
+    connections: Connections = Connections()
 
     @field_validator("grpc", "http")
     @classmethod

@@ -96,7 +96,9 @@ class Bystander:
         request.spec.input.data = f"{time.perf_counter()} {request_id}".encode()
         self._undone.add(request_id)
         answer = await self._timed("/upbeat.v1.TaskService/SubmitTask", request.SerializeToString())
-        if answer is not None:
+        if answer is None:
+            self._undone.discard(request_id)
+        else:
             self._last_task_id = tasks.SubmitTaskResponse.FromString(answer).task.task_id
 
     async def _get(self) -> None:

@@ -155,8 +155,10 @@ async def huge_headers(siege: Siege) -> None:
     async def run() -> None:
         async with siege.connection() as connection:
             while siege.is_on:
-                block = connection.call(TASK, ("x-abuse", "y" * (1 << 20))).data
-                stream_id = connection.next_stream_id()
+                call = connection.call(TASK)
+                stream_id = call.stream_id
+                # A literal that is not indexed, its length 2^20 as an integer of HPACK.
+                block = call.data + b"\x00\x07x-abuse\x7f\x81\xff\x3f" + b"y" * (1 << 20)
                 parts = [block[at : at + 16_384] for at in range(0, len(block), 16_384)]
                 frames = [
                     HeadersFrame(stream_id, parts[0]),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from upbeat_server.config import Connections
 from upbeat_server.rpc.door import MESSAGE_BYTES_MAX, Door, Method, Servicer
 from upbeat_server.rpc.method import rpc_handler
 
@@ -23,21 +24,47 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.http2.ping_timeout_ms", 10_000),  # Else a stopped peer is noticed after more than a minute.
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.max_concurrent_streams", 100),  # Else one client's resets take the server down for all.
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_metadata_size", 16 << 10),
+    # It counts streams that have ended and are not freed yet, and refuses an ordinary client that has as many
+    # calls under way as it may (UNAVAILABLE). What bounds resets is max_concurrent_streams.
+    ("grpc.http.overload_protection", 0),
 )
 
 
+def connection_options(connections: Connections) -> list[tuple[str, int]]:
+    """All options of a server."""
+    options = [
+        *SERVER_OPTIONS,
+        ("grpc.max_allowed_incoming_connections", connections.connections_max),
+        ("grpc.max_concurrent_streams", connections.streams_max),
+        # grpc refuses calls at random between the two; its defaults (1,000 and 3,000) are less than a fleet
+        # that comes back after a restart, and the callers get CANCELLED.
+        ("grpc.server.max_pending_requests", connections.pending_calls_max),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * connections.pending_calls_max),
+        ("grpc.server_handshake_timeout_ms", connections.handshake_ms),
+    ]
+    if connections.idle_ms:
+        options.append(("grpc.max_connection_idle_ms", connections.idle_ms))
+    if connections.age_ms:
+        options.append(("grpc.max_connection_age_ms", connections.age_ms))
+        options.append(("grpc.max_connection_age_grace_ms", connections.age_grace_ms))
+    return options
+
+
 def build_server(
-    services: Sequence[Servicer], door: Door | None = None, options: Sequence[tuple[str, int]] = ()
+    services: Sequence[Servicer],
+    door: Door | None = None,
+    options: Sequence[tuple[str, int]] = (),
+    connections: Connections | None = None,
 ) -> grpc.aio.Server:
     """A server with these services; ports are added by the caller, before ``start``.
 
     Raises AttributeError or KeyError if a servicer lacks an RPC of its contract or its role.
     """
-    server = grpc.aio.server(options=(*SERVER_OPTIONS, *options), compression=None)
+    chosen = connection_options(connections or Connections())
+    server = grpc.aio.server(options=(*chosen, *options), compression=None)
     door = door or Door()
     for service in services:
         server.add_generic_rpc_handlers((_generic_handler(door, service),))
