@@ -11,7 +11,7 @@ PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-che
 BUF := build/buf-$(BUF_VERSION)/node_modules/.bin/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench faults power lowest proto image pins clean python lint types layers contract
+.PHONY: help run test check format bench sim faults power lowest proto image pins clean python lint types layers contract
 
 help: ## Print the targets
 	@echo "upbeat: targets of make"
@@ -57,6 +57,10 @@ bench: .venv/dev.stamp build/stubs.sha256 ## Measure throughput and latency (ARG
 power: .venv/dev.stamp build/stubs.sha256 ## Pull the plug of a server ROUNDS times (200), break its disk; needs root
 	POWER_ROUNDS="$(or $(ROUNDS),200)" DISK_ALL=1 .venv/bin/python -m pytest \
 		tests/faults/test_power_cut.py tests/faults/test_disk_errors.py $(ARGS)
+
+sim: .venv/dev.stamp build/stubs.sha256 ## Simulate RUNS seeds (1000) from SEED (1) on; with SEED alone, replay it
+	.venv/bin/python -m tests.simulation --seed $(or $(SEED),1) \
+		--runs $(or $(RUNS),$(if $(SEED),1,1000)) $(ARGS)
 
 faults: .venv/dev.stamp build/stubs.sha256 ## Kill and stop servers and agents under load (ROUNDS=100 SEED=1 KIND=mixed)
 	.venv/bin/python -m tests.faults --rounds $(or $(ROUNDS),100) --seed $(or $(SEED),1) \
