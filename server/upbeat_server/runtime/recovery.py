@@ -18,6 +18,7 @@ from upbeat_server.runtime.namespace import Namespace
 from upbeat_server.runtime.refused import Refused
 from upbeat_server.runtime.selector import compile_selector
 from upbeat_server.store import codec
+from upbeat_server.store.store import StoreInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,13 @@ async def open_namespace(
         tasks.append(_restored(stored))
         if number % SLICE == 0:
             await asyncio.sleep(0)  # Other namespaces may be at work.
-    engine.restore(tasks, adoption.finished_requests, is_copy=adoption.is_copy)
+    try:
+        engine.restore(tasks, adoption.finished_requests, is_copy=adoption.is_copy)
+    except Exception as error:
+        # Bytes that were turned over may still be a record, of a state or an attempt that there is not.
+        raise StoreInvalid(
+            f"a task of the namespace {name} is damaged ({error!r}): restore the store from a backup"
+        ) from error
     for task in engine.tasks.values():
         task.stored_state = task.record.state
     if tasks or adoption.is_copy:

@@ -24,6 +24,9 @@ from upbeat_server.store.store import StoreInvalid
 if TYPE_CHECKING:
     from pathlib import Path
 
+CHECKED_BYTES_MAX = 256 << 20
+"""Up to this size every page is looked at when the store is opened: 0.15 s for 100,000 tasks (90 MiB)."""
+
 _HEADER = struct.Struct(">8I")  # Magic, version, page size, checkpoints, two salts, two checksums.
 _FRAME = struct.Struct(">6I")  # Page, size of the file after a commit or 0, two salts, two checksums.
 _ORDERS = {0x377F0682: "<", 0x377F0683: ">"}
@@ -91,18 +94,20 @@ def check_log_is_whole(connection: apsw.Connection, path: Path) -> None:
 
 
 def check_file_is_whole(connection: apsw.Connection, path: Path) -> None:
-    """Raise StoreInvalid if the file was cut off.
+    """Raise StoreInvalid if pages are missing or were mixed up; a larger file is checked for its end only.
 
     It may be shorter than its first page says when a checkpoint was interrupted; the log has the
     rest then. SQLite does not ask whether it really has.
     """
     with path.open("rb") as file:
         head = file.read(_PAGES_AT + 4)
-    if _size(path) >= int.from_bytes(head[_PAGES_AT:]) * int(connection.pragma("page_size")):
+    size = _size(path)
+    is_cut_off = size < int.from_bytes(head[_PAGES_AT:]) * int(connection.pragma("page_size"))
+    if size > CHECKED_BYTES_MAX and not is_cut_off:
         return
-    if (fault := connection.execute("pragma quick_check(1)").get) != "ok":
+    if (fault := connection.execute("pragma integrity_check(1)").get) != "ok":
         fault = " ".join(str(fault).split())
-        raise StoreInvalid(f"{path} is damaged, its end is missing ({fault}): restore it from a backup")
+        raise StoreInvalid(f"{path} is damaged ({fault}): restore it from a backup")
 
 
 def _goes_on(file: BinaryIO, read: int, page_bytes: int) -> bool:

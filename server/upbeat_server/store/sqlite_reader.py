@@ -47,6 +47,19 @@ _FINISHED_REQUESTS = (
     " where namespace_id = ? and end_ms > 0 and (end_ms, task_id) > (?, ?)"
     " order by end_ms, task_id limit ?)"
 )
+_PASSING = (
+    apsw.AbortError,
+    apsw.BusyError,
+    apsw.CantOpenError,
+    apsw.FullError,
+    apsw.InterruptError,
+    apsw.IOError,
+    apsw.LockedError,
+    apsw.NoMemError,
+    apsw.ProtocolError,
+)
+"""Errors that say nothing about what is in the file."""
+
 _ids = msgspec.json.Decoder(list[int]).decode
 _texts = msgspec.json.Decoder(list[str]).decode
 _json = msgspec.json.Encoder().encode
@@ -65,10 +78,12 @@ class Reader:
         """What ``read`` makes of the committed rows. Raises StoreInvalid or StoreUnavailable."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, read, self._connection)
-        except apsw.CorruptError as error:
-            raise StoreInvalid(f"{self._path} is damaged ({error}): restore it from a backup") from error
-        except apsw.Error as error:
+        except _PASSING as error:
             raise StoreUnavailable(f"{self._path} cannot be read now ({error})") from error
+        except Exception as error:
+            # SQLite says that it is malformed, or what was read is not what was ever written: text in
+            # the place of a number, a row without its spec.
+            raise StoreInvalid(f"{self._path} is damaged ({error}): restore it from a backup") from error
 
     def stop(self) -> None:
         """Finish what was asked and close. Blocks."""

@@ -17,7 +17,14 @@ import apsw
 
 from upbeat_server.store.sqlite_frame import frame_of, size_of
 from upbeat_server.store.sqlite_schema import BUSY_TIMEOUT_MS
-from upbeat_server.store.store import NamespaceBatch, OutcomeUnknown, StaleEpoch, StoreError, StoreUnavailable
+from upbeat_server.store.store import (
+    NamespaceBatch,
+    OutcomeUnknown,
+    StaleEpoch,
+    StoreError,
+    StoreInvalid,
+    StoreUnavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,7 +174,10 @@ class Writer:
             return StaleEpoch("another owner has adopted the namespace")
         if isinstance(error, _SURELY_UNDONE) or self._is_out_of_room(error):
             return StoreUnavailable(f"the store cannot be written now ({error})")
-        self._broken = f"a commit failed half way ({error}): open the store anew"
+        if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+            self._broken = f"the store is damaged ({error}): restore it from a backup"
+        else:
+            self._broken = f"a commit failed half way ({error}): open the store anew"
         return OutcomeUnknown(self._broken)
 
     def _is_out_of_room(self, error: Exception) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.rows import batch, first_row
-from upbeat_server.store import sqlite_writer
+from upbeat_server.store import sqlite_log, sqlite_writer
 from upbeat_server.store.sqlite import SqliteStore
 from upbeat_server.store.store import StoreInvalid, StoreUnavailable, TaskQuery
 
@@ -112,8 +112,53 @@ async def test_a_file_that_was_cut_off_is_told(tmp_path: Path) -> None:
     path = crash_image(tmp_path / "x.db", tmp_path / "crashed")
     await store.close()
     os.truncate(path, path.stat().st_size // 8192 * 4096)
-    with pytest.raises(StoreInvalid, match=r"is damaged, its end is missing .* restore it from a backup"):
+    with pytest.raises(StoreInvalid, match=r"x\.db is damaged \(.*\): restore it from a backup"):
         await tasks_of(path)
+
+
+async def filled(folder: Path) -> Path:
+    """A store of some hundred pages that was closed."""
+    store = SqliteStore(folder / "x.db")
+    await store.open()
+    await store.adopt("default")
+    await store.commit([batch(*(first_row(task_id, record=os.urandom(900)) for task_id in range(1, 400)))])
+    await store.close()
+    return folder / "x.db"
+
+
+async def test_pages_that_were_mixed_up_are_told(tmp_path: Path) -> None:
+    path = await filled(tmp_path)
+    content = path.read_bytes()
+    draw = random.Random(11)
+    for _ in range(20):
+        first, second = draw.sample(range(1, len(content) // 4_096), 2)
+        mixed = bytearray(content)
+        mixed[first * 4_096 : (first + 1) * 4_096] = content[second * 4_096 : (second + 1) * 4_096]
+        path.write_bytes(mixed)
+        with pytest.raises(StoreInvalid, match=r"x\.db is damaged \(.*\): restore it from a backup"):
+            await tasks_of(path)
+
+
+async def test_the_end_of_a_large_file_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_log, "CHECKED_BYTES_MAX", 0)
+    await test_a_file_that_was_cut_off_is_told(tmp_path)
+
+
+async def test_no_damage_to_a_file_is_a_defect(tmp_path: Path) -> None:
+    path = await filled(tmp_path)
+    content = path.read_bytes()
+    draw = random.Random(13)
+    told = 0
+    for _ in range(150):
+        damaged = bytearray(content)
+        damaged[draw.randrange(len(content) if draw.random() < 0.7 else 200)] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            await tasks_of(path)
+        except (StoreInvalid, StoreUnavailable) as error:
+            assert "\n" not in str(error)  # noqa: PT017 - what is raised depends on the place
+            told += 1
+    assert told > 10
 
 
 @pytest.mark.parametrize("at", [*range(0, 32, 3), 31])
