@@ -139,7 +139,7 @@ class App:
             self.recorder,
         )
         metrics = Metrics(self._orchestrator, self.recorder, server_version())
-        self._door = Door(authenticator, metrics.calls)
+        self._door = Door(authenticator, metrics.calls, settings.runtime.streams.write_ms / 1_000)
         services = self._services()
         self._health = HealthService(service.descriptor.full_name for service in services)
         self.recorder.on_store_health = self._tell_health

@@ -263,6 +263,8 @@ class StreamSettings(Group):
     agent_bytes_max: Bytes = 256 * MIB
     submission_streams_max: Count = 1_000
     window: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    write_ms: Milliseconds = 30_000
+    idle_frames_per_second: Annotated[int, Field(ge=1, le=1_000_000)] = 100
 
 
 class WatchSettings(Group):

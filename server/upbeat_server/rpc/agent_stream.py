@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from upbeat_server.engine import reasons
 from upbeat_server.engine.model import Refusal
 from upbeat_server.rpc.frames import FrameReader, FrameWriter, read_hello
+from upbeat_server.rpc.pace import Pace
 from upbeat_server.rpc.stream_life import StreamLife
 from upbeat_server.runtime.refused import Refused, refused
 
@@ -36,6 +37,7 @@ class AgentStream:
         self._server_version = server_version
         self._time = asyncio.get_running_loop().time
         self._life = StreamLife()
+        self._pace = Pace(orchestrator.bounds.streams.idle_frames_per_second)
         self._session: AgentSession | None = None
 
     async def run(self) -> None:
@@ -68,9 +70,11 @@ class AgentStream:
         while message is not None:
             if message.HasField("hello"):
                 raise refused(reasons.HELLO_REPEATED, "hello was said already: a stream belongs to one agent")
+            is_idle = not (message.results or message.attempt_acks or message.progress)
             await session.report(reader.read(message), message.ByteSize())
             if session.keep_or_close():
                 self._orchestrator.observer.stream_ended("agent", reasons.SLOW_READER)
+            await self._pace.keep(is_idle)
             message = await self._stream.read()
         session.peer_ended()
 
@@ -96,5 +100,9 @@ class AgentStream:
             if parcel.assignments:
                 waited_s = self._time() - parcel.assignments[0].turn_started
                 observer.dispatched(waited_s, len(parcel.assignments))
-            await self._stream.write(writer.write(parcel))
+            try:
+                await self._stream.write(writer.write(parcel))
+            except Refused as error:
+                observer.stream_ended("agent", error.refusal.reason)
+                raise
         self._life.end(None)

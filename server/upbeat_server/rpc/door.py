@@ -31,6 +31,8 @@ MESSAGE_BYTES_MAX: Final = 8 << 20
 PLAIN_BYTES_MAX: Final = 64 << 10
 """The largest request of a type that can hold no payload."""
 
+WRITE_PATIENCE_S: Final = 30.0
+
 _WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
 
 
@@ -50,10 +52,14 @@ class Door:
     """What all calls of a server share."""
 
     def __init__(
-        self, authenticator: Authenticator | None = None, metrics: CallMetrics | None = None
+        self,
+        authenticator: Authenticator | None = None,
+        metrics: CallMetrics | None = None,
+        write_patience_s: float = WRITE_PATIENCE_S,
     ) -> None:
         self.authenticator: Authenticator = authenticator or OpenDoor()
         self.metrics = metrics
+        self.write_patience_s = write_patience_s  # For one message of a stream to be taken.
         self.draining = False  # Then only short calls that change nothing are let in.
         self.closed = False  # Then none are.
         self._running: set[asyncio.Task[Any]] = set()

@@ -10,6 +10,7 @@ sending it may wait for a slow peer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -116,7 +117,7 @@ class Stream(Call):
 
     def __init__(self, method: Method, context: Context) -> None:
         super().__init__(method, context)
-        self._first_write: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[None] | None = None
 
     async def read(self) -> Any:
         """The next message; None at the end. Raises Refused for one that cannot be taken."""
@@ -131,31 +132,50 @@ class Stream(Call):
         return self.method.decode(message) if isinstance(message, bytes) else None
 
     async def write(self, message: Message | bytes) -> None:
-        """Send a message; returns when the transport took it. Raises PeerGone."""
+        """Send a message; returns when the transport took it.
+
+        Raises PeerGone, and Refused (SLOW_READER) when the peer lets it wait for too long: what its windows
+        do not let through is held in memory, here and in grpc.
+        """
         data = message if isinstance(message, bytes) else message.SerializeToString()
+        patience_s = self.method.door.write_patience_s
         try:
-            if self._first_write is None:
-                self._first_write = asyncio.create_task(self.context.write(data))
-                await asyncio.shield(self._first_write)
-            else:
-                await self.context.write(data)
+            async with asyncio.timeout(patience_s):
+                await self._write(data)
+        except TimeoutError:
+            raise refused(
+                reasons.SLOW_READER,
+                f"this stream was not read for {patience_s:g} s and is given up: open another and resume",
+            ) from None
+        if self.method.metrics is not None:
+            self.method.metrics.sent.inc()
+
+    async def begun(self) -> None:
+        """Wait until the initial metadata are out, if they are under way.
+
+        A status sent meanwhile would carry them too, which grpc's core refuses: the call would never end.
+        No window of the peer holds them back, unlike a message.
+        """
+        if self._opening is not None and not self._opening.done():
+            await asyncio.wait((self._opening,))
+
+    async def _write(self, data: bytes) -> None:
+        try:
+            if self._opening is None:
+                self._opening = asyncio.create_task(self._open())
+                await asyncio.shield(self._opening)
+            await self.context.write(data)
         except grpc.aio.BaseError as error:
             raise PeerGone(str(error)) from None
         except asyncio.CancelledError:
             if _is_cancelled():
                 raise
             raise PeerGone("the call was cancelled") from None
-        if self.method.metrics is not None:
-            self.method.metrics.sent.inc()
 
-    async def begun(self) -> None:
-        """Wait until a first write that was cancelled half way is over.
-
-        It carries the initial metadata. A status sent meanwhile would carry them too, which grpc's core
-        refuses: the call would never end.
-        """
-        if self._first_write is not None and not self._first_write.done():
-            await asyncio.wait((self._first_write,))
+    async def _open(self) -> None:
+        # A peer that is gone is learned of by the write.
+        with contextlib.suppress(grpc.aio.BaseError):
+            await self.context.send_initial_metadata(())
 
 
 def rpc_handler(method: Method) -> Any:

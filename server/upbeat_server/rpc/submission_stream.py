@@ -11,6 +11,7 @@ from upbeat_server.engine.model import Refusal, TaskState
 from upbeat_server.rpc.convert import fill_error, fill_payload
 from upbeat_server.rpc.faults import is_ascii
 from upbeat_server.rpc.ids import task_text
+from upbeat_server.rpc.pace import Pace
 from upbeat_server.rpc.refusals import refusal_message
 from upbeat_server.rpc.stream_life import StreamLife
 from upbeat_server.rpc.validate import REQUEST_ID_CHARS_MAX
@@ -36,6 +37,7 @@ class SubmissionCall:
         self._reader = reader
         self._stream = stream
         self._life = StreamLife()
+        self._pace = Pace(orchestrator.bounds.streams.idle_frames_per_second)
         self._submissions: SubmissionStream | None = None
         self._namespace = ""
 
@@ -64,6 +66,7 @@ class SubmissionCall:
         self._life.start(self._write(submissions))
         while frame is not None:
             await self._take(frame, submissions)
+            await self._pace.keep(not (frame.requests or frame.finished_acks or frame.attach))
             frame = await self._stream.read()
         submissions.peer_ended()
 

@@ -28,6 +28,8 @@ class StreamBounds(msgspec.Struct, frozen=True):
     agent_bytes_max: int = 256 * MIB
     submission_streams_max: int = 1_000  # STREAMS_EXHAUSTED
     window: int = 10_000  # Unfinished or unacknowledged submissions of one stream.
+    write_ms: int = 30_000  # For a reader to take one frame; beyond it the stream ends (SLOW_READER).
+    idle_frames_per_second: int = 100  # Read from one stream; more of them wait. Frames with work do not.
 
 
 class WatchBounds(msgspec.Struct, frozen=True):

@@ -7,8 +7,10 @@ from typing import Any
 
 import grpc
 import pytest
+from hyperframe.frame import WindowUpdateFrame
 from prometheus_client import CollectorRegistry
 
+from tests.abuse.raw import RawConnection
 from tests.support.scripted import ScriptedServicer, failure_of, info_of, reason_of, served
 from upbeat.v1 import task_pb2, task_service_pb2
 from upbeat.v1.task_service_pb2_grpc import TaskServiceStub
@@ -16,6 +18,7 @@ from upbeat_server.engine import reasons
 from upbeat_server.rpc.door import Door, snake_case
 from upbeat_server.rpc.identity import GRANTS, Identity, Role
 from upbeat_server.rpc.method import Call, PeerGone, PlainStatus, Stream
+from upbeat_server.rpc.server import build_server
 from upbeat_server.runtime.refused import SERVER_DRAINING, Refused, invalid
 from upbeat_server.telemetry.calls import CallMetrics
 
@@ -284,8 +287,44 @@ async def test_a_first_write_that_is_cancelled_half_way_does_not_keep_the_status
 
     async with served(ScriptedServicer(stream_tasks=refuse_while_writing)) as channel:
         call = TaskServiceStub(channel).StreamTasks(timeout=PATIENCE_S)
-        assert (await call.read()).window == 1
         assert reason_of(await failure_of(call.read())) == reasons.INVALID_FIELD
+
+
+async def test_a_reader_that_is_stuck_ends_its_call_and_holds_nobody_up() -> None:
+    ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def write_on(request: Any, stream: Stream) -> None:
+        try:
+            while True:
+                await stream.write(bytes(1 << 16))
+        except Refused as error:
+            ended.set_result(error.refusal.reason)
+            raise
+
+    registry = CollectorRegistry()
+    door = Door(metrics=CallMetrics(registry), write_patience_s=0.1)
+    server = build_server([ScriptedServicer(watch_tasks=write_on)], door)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    connection = await RawConnection.open(port, window=0)
+    try:
+        stream_id = await connection.begin("TaskService/WatchTasks")
+        await connection.send_message(stream_id, b"", ends=True)
+        assert await asyncio.wait_for(ended, PATIENCE_S) == reasons.SLOW_READER
+        # Once it reads, it learns why.
+        await connection.send(WindowUpdateFrame(0, 1 << 24), WindowUpdateFrame(stream_id, 1 << 24))
+        await asyncio.wait_for(connection.wait_ended(stream_id), PATIENCE_S)
+    finally:
+        await connection.close()
+        await server.stop(0)
+    assert connection.seen["Headers"] == 2  # Those of the start and the status.
+    labels = {
+        "grpc_type": "server_stream",
+        "grpc_service": "upbeat.v1.TaskService",
+        "grpc_method": "WatchTasks",
+        "grpc_code": "ABORTED",
+    }
+    assert registry.get_sample_value("grpc_server_handled_total", labels) == 1
 
 
 async def test_garbage_within_a_stream_ends_it_with_its_reason() -> None:
