@@ -63,6 +63,8 @@ class Duplex:
         writer = asyncio.create_task(self._write())
         try:
             while (frame := await self._call.read()) is not grpc.aio.EOF:
+                if frame is None:
+                    return unreadable()
                 self._dialogue.received(frame)
                 self._wanted.set()
             return await self._ending()
@@ -111,6 +113,11 @@ class Duplex:
             # A defect in the dialogue must not leave a stream that only reads.
             self._call.cancel()
             raise
+
+
+def unreadable() -> Refused:
+    """How a stream ends on which bytes arrive that are not a message; grpc.aio reads them as None."""
+    return Refused("the server sent a frame that cannot be read", code="INTERNAL")
 
 
 def is_cancelled() -> bool:

@@ -11,7 +11,7 @@ import grpc
 from upbeat.backoff import Patience
 from upbeat.channel import CHANNELS
 from upbeat.connection import LASTED_S, is_worth_reopening
-from upbeat.duplex import is_cancelled
+from upbeat.duplex import is_cancelled, unreadable
 from upbeat.errors import ClientClosed, UpbeatError
 from upbeat.io_thread import Crossing, io_thread
 from upbeat.refusal import error_of_call, error_of_status
@@ -141,11 +141,11 @@ class TaskWatch:
                     raise
                 raise ClientClosed("the watch was closed") from None
             else:
-                if frame is not grpc.aio.EOF:
+                if frame is not grpc.aio.EOF and frame is not None:
                     self._patience.worked()
                     arrived: task_service_pb2.WatchTasksResponse = frame
                     return arrived
-                error = await self._ending()
+                error = unreadable() if frame is None else await self._ending()
             await self._end()
             if loop.time() - self._opened_at > LASTED_S:
                 self._patience.worked()

@@ -19,6 +19,7 @@ import grpc
 
 from upbeat.backoff import Patience
 from upbeat.connection import LASTED_S, is_worth_reopening
+from upbeat.duplex import unreadable
 from upbeat.errors import ClientClosed
 from upbeat.refusal import error_of_call, error_of_status
 from upbeat.task import state_of
@@ -215,6 +216,8 @@ class WatchHub:
         call = self._connection.tasks.WatchTasks(request, metadata=self._connection.metadata)
         try:
             while (frame := await call.read()) is not grpc.aio.EOF:
+                if frame is None:
+                    return unreadable()
                 self._patience.worked()
                 self._hand_on(frame)  # type: ignore[arg-type]
             message = await call.details() or ""

@@ -337,6 +337,16 @@ async def test_a_broken_stream_is_resumed_and_results_are_sent_again(
     assert (await result(stream)).output.data == b"done"
 
 
+async def test_a_frame_that_cannot_be_read_breaks_the_stream_and_not_the_agent(
+    server: FakeServer, agent: Agent
+) -> None:
+    stream = await started(server, agent)
+    await stream.say(b"\xff garbage")
+    stream = await met(server, resumed=True)
+    await stream.say(assignment("double", data=b"2"))
+    assert (await result(stream)).output.data == b"4"
+
+
 async def test_a_server_that_dies_and_comes_back_is_found_again(server: FakeServer, agent: Agent) -> None:
     await started(server, agent)
     await server.stop()

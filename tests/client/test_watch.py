@@ -195,7 +195,7 @@ async def read(watch: Any, count: int) -> list[Any]:
     return [await anext(watch) for _ in range(count)]
 
 
-async def said(server: FakeServer, *frames: Frame) -> Conversation:
+async def said(server: FakeServer, *frames: Frame | bytes) -> Conversation:
     stream = await server.conversation("WatchTasks")
     for each in frames:
         await stream.say(each)
@@ -236,6 +236,26 @@ async def test_a_reader_who_leaves_within_a_frame_can_resume_where_it_was(
         await saying
     # Within the snapshot there is nothing to resume from but another one.
     assert revisions == [0, 2, 3, 4, 6]
+
+
+async def test_a_frame_that_cannot_be_read_breaks_the_stream_and_not_the_watch(
+    server: FakeServer, up: Client, tasks: Tasks
+) -> None:
+    async with up.watch(revision=5) as watch:
+        saying = asyncio.create_task(said(server, frame(task("t1", 6), revision=6), b"\xff garbage"))
+        assert [each.revision for each in await read(watch, 1)] == [6]
+        reading = asyncio.create_task(read(watch, 1))
+        await saying
+        stream = await said(server, frame(task("t1", 7), revision=7))
+        assert stream.request.revision == 6
+        assert [each.revision for each in await reading] == [7]
+
+    tasks["t2"] = task("t2", 3)
+    updates, reader, _ = follow(up, "t2")
+    await said(server, b"\xff garbage")
+    await said(server, frame(task("t2", 4, "COMPLETED"), revision=4))
+    await reader
+    assert updates == [("RUNNING", 3), ("COMPLETED", 4)]
 
 
 async def test_a_gap_in_a_watch_is_told(server: FakeServer, up: Client) -> None:

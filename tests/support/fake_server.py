@@ -164,7 +164,7 @@ class FakeServer:
         handlers = {}
         for method in service.methods:
             decode = message_factory.GetMessageClass(method.input_type).FromString
-            encode = message_factory.GetMessageClass(method.output_type).SerializeToString
+            encode = _encode
             if not method.server_streaming:
                 make, behaviour = grpc.unary_unary_rpc_method_handler, self._unary(method.name)
             elif method.client_streaming:
@@ -203,6 +203,11 @@ class FakeServer:
             await conversation.hold(is_bidirectional=False)
 
         return hold
+
+
+def _encode(frame: Any) -> bytes:
+    """The bytes of a message; bytes are sent as they are, for what is no message at all."""
+    return frame if isinstance(frame, bytes) else frame.SerializeToString()
 
 
 @asynccontextmanager
