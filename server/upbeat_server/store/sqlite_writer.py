@@ -22,7 +22,6 @@ from upbeat_server.store.store import (
     OutcomeUnknown,
     StaleEpoch,
     StoreError,
-    StoreInvalid,
     StoreUnavailable,
 )
 

@@ -193,7 +193,7 @@ def test_after_an_unknown_outcome_nothing_is_written_any_more(
     writer: Writer, connection: Connection, error: Exception, number: int
 ) -> None:
     connection.error, connection.system_errno = error, number
-    with pytest.raises(OutcomeUnknown, match="open the store anew|is damaged .* restore it from a backup"):
+    with pytest.raises(OutcomeUnknown, match=r"open the store anew|is damaged .* restore it from a backup"):
         writer.commit([batch(first_row(1))]).result(WAIT_S)
     connection.error = None
     with pytest.raises(OutcomeUnknown):
