@@ -33,6 +33,9 @@ class ServerProcess:
     ``settings`` are by dotted key. ``host`` is where it listens.
     """
 
+    module = "upbeat_server"
+    """What is run; a test may put one with a defect in its place."""
+
     def __init__(
         self,
         store: str,
@@ -63,7 +66,7 @@ class ServerProcess:
 
     def start(self) -> Self:
         """Start it and wait until it answers. Raises with the end of its log when it does not."""
-        command = [sys.executable, "-m", "upbeat_server", "serve", "--listen", self.address]
+        command = [sys.executable, "-m", self.module, "serve", "--listen", self.address]
         command += ["--http", "", "--store", self.store, *self._options]
         environment = {**os.environ, **self._settings}
         began = time.monotonic()
