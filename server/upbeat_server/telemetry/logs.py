@@ -30,6 +30,9 @@ _QUIET: Final[dict[str, int]] = {
 }
 """Libraries that have little to tell an operator."""
 
+_TELLS_HEADERS: Final = "grpc._cython.cygrpc"
+"""Where grpc writes a header that is not UTF-8: all of it, a token too."""
+
 _MULTILINE: Final = "exception"
 
 
@@ -66,6 +69,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     root.setLevel(settings.level.upper())
     for name, level in _QUIET.items():
         logging.getLogger(name).setLevel(max(level, root.level))
+    logging.getLogger(_TELLS_HEADERS).addFilter(_tells_no_header)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -84,3 +88,7 @@ def escape_control_characters(_logger: WrappedLogger, _method: str, event: Event
         if key != _MULTILINE and isinstance(value, str) and not value.isprintable():
             event[key] = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
     return event
+
+
+def _tells_no_header(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Invalid encoding on")

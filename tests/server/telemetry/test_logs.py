@@ -86,3 +86,12 @@ def test_the_level_is_kept() -> None:
     structlog.get_logger("upbeat.test").info("not wanted")
     logging.getLogger("uvicorn").info("not wanted either")
     assert stream.getvalue() == ""
+
+
+def test_a_header_of_a_caller_that_grpc_cannot_read_stays_out_of_the_log() -> None:
+    stream = io.StringIO()
+    logs.configure(LogSettings(format="json"), stream)
+    told = logging.getLogger("grpc._cython.cygrpc")
+    told.error("Invalid encoding on %s", b"Bearer secret\xff")
+    told.error("something else")
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["something else"]
