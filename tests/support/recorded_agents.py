@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +126,13 @@ async def main(address: str, file: str, process: str, slots: str, *agent_ids: st
     upbeat.agent.Session = RecordedSession  # type: ignore[attr-defined]
     lives = [asyncio.create_task(make(agent_id, int(slots)).serve(address)) for agent_id in agent_ids]
     loop = asyncio.get_running_loop()
-    ended = loop.run_in_executor(None, sys.stdin.read)
+    ended = loop.create_future()
+
+    def wait_for_end() -> None:
+        sys.stdin.read()
+        loop.call_soon_threadsafe(ended.set_result, None)
+
+    threading.Thread(target=wait_for_end, daemon=True).start()  # It keeps no process that failed.
     done, _ = await asyncio.wait([ended, *lives], return_when=asyncio.FIRST_COMPLETED)
     for life in done - {ended}:
         life.result()

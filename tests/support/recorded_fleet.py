@@ -44,6 +44,8 @@ class RecordedFleet:
 
     def start(self, agent_ids: Sequence[str] = ()) -> None:
         """Start a process, with other agents if they are named."""
+        if self._process is not None:
+            self._end()
         self.agent_ids = list(agent_ids) or self.agent_ids
         name = f"{self.agent_ids[0]}.{len(self._readers)}"
         path = self._folder / f"{name}.jsonl"
@@ -112,6 +114,7 @@ class RecordedFleet:
         return self._process
 
     def _end(self) -> None:
+        """Its process is gone, or about to be."""
         process, self._process = self._running(), None
         process.wait(timeout=30)
         if process.stdin is not None:
