@@ -56,7 +56,8 @@ bench: .venv/dev.stamp build/stubs.sha256 ## Measure throughput and latency (ARG
 
 power: .venv/dev.stamp build/stubs.sha256 ## Pull the plug of a server ROUNDS times (200), break its disk; needs root
 	POWER_ROUNDS="$(or $(ROUNDS),200)" DISK_ALL=1 .venv/bin/python -m pytest \
-		tests/faults/test_power_cut.py tests/faults/test_disk_errors.py $(ARGS)
+		tests/faults/test_power_cut.py tests/faults/test_disk_errors.py tests/faults/test_disk_full.py \
+		tests/faults/test_store_damage.py $(ARGS)
 
 sim: .venv/dev.stamp build/stubs.sha256 ## Simulate RUNS seeds (1000) from SEED (1) on; with SEED alone, replay it
 	.venv/bin/python -m tests.simulation --seed $(or $(SEED),1) \

@@ -41,7 +41,7 @@ CUT_WAIT_MS = 100
 """Our own readers let go sooner. A backup does not, and no commit waits for it: the log grows instead."""
 
 _WRITE_TURN = "insert into turn values (?, ?, ?, ?, ?)"
-_SURELY_UNDONE = (apsw.FullError, apsw.ReadOnlyError, apsw.BusyError, apsw.LockedError, apsw.CantOpenError)
+_SURELY_UNDONE = (apsw.FullError, apsw.ReadOnlyError, apsw.LockedError, apsw.CantOpenError)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _T = TypeVar("_T")
 
@@ -171,6 +171,10 @@ class Writer:
             return error
         if isinstance(error, apsw.ConstraintError) and "stale epoch" in str(error):
             return StaleEpoch("another owner has adopted the namespace")
+        if isinstance(error, apsw.BusyError):
+            return StoreUnavailable(
+                f"the store cannot be written now, another program locks it ({error}): end it"
+            )
         if isinstance(error, _SURELY_UNDONE) or self._is_out_of_room(error):
             return StoreUnavailable(f"the store cannot be written now ({error})")
         if isinstance(error, apsw.CorruptError | apsw.NotADBError):
