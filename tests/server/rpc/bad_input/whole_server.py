@@ -18,7 +18,7 @@ from typing import Any
 import grpc
 import structlog
 
-from tests.server.rpc.bad_input.case import Case, agents_pb, tasks_pb
+from tests.server.rpc.bad_input.case import Case, Metadata, agents_pb, tasks_pb
 from tests.support.runtime import PATIENCE_S, until
 from tests.support.served import Told
 from upbeat.v1.agent_service_pb2_grpc import AgentServiceStub
@@ -33,6 +33,7 @@ MESSAGE_CHARS_MAX = 512
 LEAKED = re.compile(r"Traceback|\b\w*(?:Error|Exception)\(|object at 0x|<class |\bFile \"|\.py\b")
 """What a text for callers never holds: words of the language that the server is written in."""
 ORDINARY = "ordinary.work"
+NEWS = ("debug", "info")
 CODES = frozenset(grpc.StatusCode) - {
     grpc.StatusCode.UNKNOWN,
     grpc.StatusCode.INTERNAL,
@@ -51,12 +52,14 @@ class WholeServer:
         self.channel = channel
         self.tasks: Any = TaskServiceStub(channel)
         self.agents: Any = AgentServiceStub(channel)
+        self.known: dict[str, str] = {}  # What generated messages may name, once there is something.
+        self.metadata: Metadata = ()  # Of the ordinary agent and caller.
         self._log = log
         self._ordinary: Any = None
 
     async def start_ordinary_agent(self) -> None:
         """Connect the agent that does the ordinary work; anew after a test that took too long."""
-        self._ordinary = self.agents.Connect()
+        self._ordinary = self.agents.Connect(metadata=self.metadata)
         await self.say(hello={"agent_id": "ordinary", "capabilities": [ORDINARY], "slots": 4})
         assert (await self._ordinary.read()).HasField("welcome")
 
@@ -69,7 +72,9 @@ class WholeServer:
         if self._ordinary is None or self._ordinary.done():
             await self.start_ordinary_agent()
         spec = {"type": ORDINARY, "input": {"data": b"in"}}
-        task = (await self.tasks.SubmitTask(tasks_pb.SubmitTaskRequest(spec=spec), timeout=PATIENCE_S)).task
+        request = tasks_pb.SubmitTaskRequest(spec=spec)
+        options: Any = {"metadata": self.metadata, "timeout": 2 * PATIENCE_S}
+        task = (await self.tasks.SubmitTask(request, **options)).task
         frame = await self._ordinary.read()
         while not frame.assignments:
             frame = await self._ordinary.read()
@@ -80,14 +85,26 @@ class WholeServer:
             results=[{"lease_id": lease_id, "output": {"data": b"out"}}],
         )
         wait = tasks_pb.GetTaskRequest(task_id=task.task_id, wait={"seconds": int(PATIENCE_S)})
-        done = (await self.tasks.GetTask(wait, timeout=2 * PATIENCE_S)).task
+        done = (await self.tasks.GetTask(wait, **options)).task
         assert (done.spec.input.data, done.output.data) == (b"in", b"out")
 
     async def is_unharmed(self) -> None:
-        """Nothing is left over, no defect was logged, and ordinary work goes on."""
+        """Nothing is left over, no defect was logged or counted, and ordinary work goes on."""
         await self.does_ordinary_work()
         await until(lambda: not self.left_over())
         self.log_is_clean()
+        assert self.defects() == []
+
+    def defects(self) -> list[str]:
+        """Calls that the server counted as ended with a status that no call may end with."""
+        metrics = self.app._door.metrics
+        assert metrics is not None
+        return [
+            f"{sample.labels['grpc_method']}: {sample.labels['grpc_code']}"
+            for family in metrics.handled_total.collect()
+            for sample in family.samples
+            if sample.value and sample.labels["grpc_code"] not in {code.name for code in CODES}
+        ]
 
     def left_over(self) -> dict[str, int]:
         """What there is besides the ordinary agent, by name."""
@@ -106,18 +123,36 @@ class WholeServer:
         return {name: count for name, count in counts.items() if count != expected.get(name, 0)}
 
     def log_is_clean(self) -> None:
-        """Every line of the log since the last look is one event, and none tells of a defect."""
+        """No event of the log since the last look tells of a defect."""
+        assert self.errors() == []
+
+    def errors(self) -> list[dict[str, Any]]:
+        """What the log has besides news since the last look; each event is one line."""
         text = self._log.getvalue()
         self._log.seek(0)
         self._log.truncate()
-        assert text.isascii() or text.replace("\n", "").isprintable()
-        for line in text.split("\n")[:-1]:
-            event = json.loads(line)
-            assert event["level"] in ("debug", "info"), event
-            assert "exception" not in event, event
+        assert text.replace("\n", "").isprintable()
+        events = [json.loads(line) for line in text.split("\n")[:-1]]
+        return [event for event in events if event["level"] not in NEWS or "exception" in event]
+
+    async def is_served_again(self) -> None:
+        """Wait until the ordinary agent, whose stream ended, is welcome."""
+        with suppress(grpc.aio.AioRpcError):
+            while await self._ordinary.read() is not grpc.aio.EOF:
+                pass
+        async with asyncio.timeout(PATIENCE_S):
+            while self._ordinary.done():
+                with suppress(grpc.aio.AioRpcError):
+                    await self.start_ordinary_agent()
 
     async def send(self, case: Case) -> tuple[list[bytes], grpc.aio.AioRpcError | None]:
         """Send the frames on one call; what is answered, and the error that it ends with."""
+        answers, error = await self._send_once(case)
+        while error is not None and is_made_up(error):
+            answers, error = await self._send_once(case)
+        return answers, error
+
+    async def _send_once(self, case: Case) -> tuple[list[bytes], grpc.aio.AioRpcError | None]:
         call: Any = self.channel.stream_stream(f"/{case.method}", *_bytes_as_they_are)(
             timeout=PATIENCE_S, metadata=case.metadata or None
         )
@@ -135,6 +170,14 @@ class WholeServer:
         return answers, None
 
 
+def is_made_up(error: grpc.aio.AioRpcError) -> bool:
+    """Whether grpc.aio has put a status of its own before the server's.
+
+    It does when a write meets the end of its call. What the server said is then known by its metrics only.
+    """
+    return error.code() is grpc.StatusCode.INTERNAL and error.details() == "Internal error from Core"
+
+
 def is_fit_for_callers(error: grpc.aio.AioRpcError) -> Told:
     """What a status says, once it is known to be one that a caller can take."""
     told = Told(error)
@@ -148,11 +191,9 @@ def is_fit_for_callers(error: grpc.aio.AioRpcError) -> Told:
 
 def trailers_bytes(error: grpc.aio.AioRpcError) -> int:
     """What a status weighs as HTTP/2 counts it: names, values and 32 for each."""
-    message = len((error.details() or "").encode())
     escaped = sum(
         3 if byte < 0x20 or byte > 0x7E or byte == 0x25 else 1 for byte in (error.details() or "").encode()
     )
-    assert escaped >= message
     size = len("grpc-status") + 2 + 32 + len("grpc-message") + escaped + 32
     for name, value in error.trailing_metadata() or ():
         size += len(name) + 32 + (-(-len(value) // 3) * 4 if isinstance(value, bytes) else len(value))
