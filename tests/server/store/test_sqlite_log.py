@@ -12,6 +12,7 @@ import pytest
 from tests.support.rows import batch, first_row
 from upbeat_server.store import sqlite_log, sqlite_writer
 from upbeat_server.store.sqlite import SqliteStore
+from upbeat_server.store.sqlite_backup import back_up
 from upbeat_server.store.store import StoreInvalid, StoreUnavailable, TaskQuery
 
 FRAME_BYTES = 24 + 4_096
@@ -79,6 +80,15 @@ async def test_a_missing_log_can_be_done_without(tmp_path: Path) -> None:
     log_of(path).unlink()
     path.with_name("x.db.lock").unlink()
     assert len(await tasks_of(path)) < 8
+
+
+async def test_a_backup_in_the_place_of_a_crashed_store_needs_no_log(tmp_path: Path) -> None:
+    path = await crashed(tmp_path)
+    back_up(tmp_path / "x.db", tmp_path / "backup.db")
+    log_of(path).unlink()
+    shutil.copy(tmp_path / "backup.db", path)
+    for _ in range(2):
+        assert await tasks_of(path) == list(range(1, 9))
 
 
 @pytest.mark.parametrize("content", [None, b""])
