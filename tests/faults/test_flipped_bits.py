@@ -15,7 +15,7 @@ from tests.faults.partition import Partition
 from tests.support.faulty_wire import FaultyWire
 from tests.support.server_process import ServerProcess
 
-FLIPS = 5
+FLIPS = 3
 
 
 def test_flipped_bits_on_an_agents_wire_lose_nothing_and_hurt_nobody_else(tmp_path: Path) -> None:

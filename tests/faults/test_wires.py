@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.faults.episode import SETTINGS
-from tests.faults.network_episode import NETWORK_FAULTS, NetworkEpisode
+from tests.faults.network_episode import NetworkEpisode
 from tests.faults.partition import TASKS, Partition
 from tests.support import facts as f
 from tests.support.faulty_wire import FaultyWire
 from tests.support.server_process import ServerProcess
+
+SHORT_ROUNDS = 8
+"""Of the kinds of faults there are; ``make faults KIND=network`` has them all."""
 
 
 @pytest.fixture
@@ -72,11 +75,11 @@ def test_work_for_an_agent_that_hears_nothing_goes_elsewhere_and_its_results_sti
         assert partition.audit() == []
 
 
-def test_nothing_is_lost_or_done_twice_over_wires_that_fail_in_every_way(tmp_path: Path) -> None:
+def test_nothing_is_lost_or_done_twice_over_wires_that_fail_in_many_ways(tmp_path: Path) -> None:
     episode = NetworkEpisode(tmp_path, "wires")
-    report = episode.run(len(NETWORK_FAULTS))
+    report = episode.run(SHORT_ROUNDS)
     assert report.problems == []
-    assert sorted(round_.fault for round_ in report.rounds) == sorted(NETWORK_FAULTS)
+    assert len({round_.fault for round_ in report.rounds}) == SHORT_ROUNDS
     assert report.counts["Unanswered"] > 0
 
 
