@@ -151,6 +151,9 @@ class ServerContext:
         """Unknown."""
         return None
 
+    async def send_initial_metadata(self, _metadata: Any) -> None:
+        """Nothing of it is told apart here."""
+
     async def read(self) -> Any:
         """The next message, or EOF: a peer that is gone looks the same."""
         data = await self._wire.up.read()
