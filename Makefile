@@ -11,7 +11,7 @@ PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-che
 BUF := build/buf-$(BUF_VERSION)/node_modules/.bin/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench sim faults power soak lowest proto image pins clean python lint types layers contract
+.PHONY: help run test check format bench abuse sim faults power soak lowest proto image pins clean python lint types layers contract
 
 help: ## Print the targets
 	@echo "upbeat: targets of make"
@@ -58,6 +58,9 @@ power: .venv/dev.stamp build/stubs.sha256 ## Pull the plug of a server ROUNDS ti
 	POWER_ROUNDS="$(or $(ROUNDS),200)" DISK_ALL=1 .venv/bin/python -m pytest \
 		tests/faults/test_power_cut.py tests/faults/test_disk_errors.py tests/faults/test_disk_full.py \
 		tests/faults/test_store_damage.py $(ARGS)
+
+abuse: .venv/dev.stamp build/stubs.sha256 ## Attack servers with raw HTTP/2, SECONDS each (20), and print what others notice
+	.venv/bin/python -m tests.abuse $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
 sim: .venv/dev.stamp build/stubs.sha256 ## Simulate RUNS seeds (1000) from SEED (1) on; with SEED alone, replay it
 	.venv/bin/python -m tests.simulation --seed $(or $(SEED),1) \

@@ -13,8 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.abuse.scene import Outcome, Scene
 from tests.abuse.attacks import ATTACKS
+from tests.abuse.scene import Outcome, Scene
+from tests.abuse.siege import Siege
 from tests.bench.figures import percentile
 
 OUT = Path("build/abuse.json")
@@ -38,9 +39,7 @@ async def besiege(name: str, seconds: float) -> Outcome:
     """One attack on a fresh server."""
     with tempfile.TemporaryDirectory(prefix="upbeat-abuse-") as folder:
         async with Scene(Path(folder)) as scene:
-            if name == "nothing":
-                return await scene.idle(seconds)
-            return await scene.besiege(ATTACKS[name], seconds)
+            return await scene.besiege(ATTACKS.get(name, Siege.rest), seconds)
 
 
 def main() -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tests.abuse.raw import GONE, WINDOW_FIRST, RawConnection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
 
 class Siege:
@@ -33,6 +33,13 @@ class Siege:
     def seconds_left(self) -> float:
         """How long it goes on."""
         return max(self._ends - self._time(), 0.0)
+
+    async def prepared(self, prepare: Callable[[], bytes]) -> bytes:
+        """What takes long to make, made before the time begins to run."""
+        began = self._time()
+        made = await asyncio.to_thread(prepare)
+        self._ends += self._time() - began
+        return made
 
     def scaled(self, count: int) -> int:
         """A number of things to open: all of them when the attack runs long, a part in the short form."""
@@ -85,7 +92,7 @@ class Shut(Exception):
     """The server took no connection."""
 
 
-Attack: TypeAlias = "Callable[[Siege], Awaitable[None]]"
+Attack: TypeAlias = "Callable[[Siege], Coroutine[Any, Any, None]]"
 ATTACKS: dict[str, Attack] = {}
 
 

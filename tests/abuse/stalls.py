@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hyperframe.frame import SettingsFrame
 
 from tests.abuse.raw import GONE, PREFACE, dial, grpc_message
-from tests.abuse.siege import Siege, Shut, attack
+from tests.abuse.siege import Shut, Siege, attack
 from upbeat.v1 import task_service_pb2 as wire
 from upbeat.v1.task_pb2 import TASK_VIEW_FULL
 

@@ -54,20 +54,15 @@ async def gigabyte_promise(siege: Siege) -> None:
 
 
 @cache
-def bomb() -> bytes:
-    """1 GiB in one MiB."""
-    return gzip.compress(gzip_stuff(), compresslevel=9)
-
-
-def gzip_stuff() -> bytes:
-    """What is in the bomb."""
-    return bytes(1 << 30)
+def bomb(mib: int) -> bytes:
+    """Many MiB of nothing in a thousandth of that."""
+    return gzip.compress(bytes(mib * MIB), compresslevel=1)
 
 
 @attack
 async def gzip_bomb(siege: Siege) -> None:
-    """A message of 1 MiB that unpacks to 1 GiB."""
-    data = grpc_message(await asyncio.to_thread(bomb), compressed=True)
+    """A message of 1 MiB, or less in the short form, that unpacks to 256 times as much."""
+    data = grpc_message(await siege.prepared(lambda: bomb(siege.scaled(256))), compressed=True)
 
     async def run() -> None:
         async with siege.connection() as connection:
