@@ -110,22 +110,22 @@ class Claims:
             return
         record = life.at(task.revision)
         if record is None:
-            self._fail(5, f"task {task.task_id} was shown with revision {task.revision}, never durable")
+            self._fail(12, f"task {task.task_id} was shown with revision {task.revision}, never durable")
         elif record.state != task.state or record.attempt != task.attempt_count:
-            self._fail(5, f"task {task.task_id} was shown other than it was with revision {task.revision}")
+            self._fail(12, f"task {task.task_id} was shown other than it was with revision {task.revision}")
 
     def _to_agent(self, frame: agent_service_pb2.ConnectResponse) -> None:
         for assignment in frame.assignments:
             life = self._life(assignment.task_id)
             if life is not None and assignment.attempt not in life.holders:
-                self._fail(3, f"attempt {assignment.attempt} of {assignment.task_id} left, not durable")
+                self._fail(12, f"attempt {assignment.attempt} of {assignment.task_id} left, not durable")
         for ack in frame.result_acks:
             if ack.outcome != ACCEPTED:
                 continue
             life = self._life(ack.lease_id[:16])
             attempt = int(ack.lease_id[16:], 16)
             if life is not None and life.outcomes.get(attempt) not in REPORTED:
-                self._fail(2, f"lease {ack.lease_id} was told ACCEPTED, and no result of it is durable")
+                self._fail(12, f"lease {ack.lease_id} was told ACCEPTED, and no result of it is durable")
 
     # In the end.
 
