@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from upbeat.v1 import agent_pb2
 from upbeat.v1 import agent_service_pb2 as pb
 from upbeat_server.engine import reasons
 from upbeat_server.engine.model import AgentState
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 PAGE_DEFAULT = 100
 PAGE_MAX = 1_000
 WATCH_FRAME_MAX = 256
+ITEM_BYTES = 8
+"""What a page or a frame adds to an agent."""
 
 
 class AgentService:
@@ -42,6 +45,7 @@ class AgentService:
         self._orchestrator = orchestrator
         self._server_version = server_version
         self._tokens = PageTokens(orchestrator.secret)
+        self._page_bytes_max = orchestrator.bounds.payloads.page_bytes_max
 
     async def connect(self, stream: Stream) -> None:
         """The life of an agent."""
@@ -65,8 +69,8 @@ class AgentService:
         for agent in found[:size]:
             added = response.agents.add()
             fill_agent(added, agent)
-            size_bytes += added.ByteSize()
-            if size_bytes > self._orchestrator.bounds.payloads.page_bytes_max:
+            size_bytes += added.ByteSize() + ITEM_BYTES
+            if size_bytes > self._page_bytes_max and len(response.agents) > 1:
                 del response.agents[-1]
                 break
         if len(response.agents) < len(found):
@@ -98,12 +102,12 @@ class AgentService:
             while True:
                 agents = self._orchestrator.agents(namespace, WATCH_FRAME_MAX, after)
                 is_last = len(agents) < WATCH_FRAME_MAX
-                await stream.write(_agents_frame(agents, is_last))
+                await self._send(stream, agents, is_last)
                 if is_last:
                     break
                 after = agents[-1].agent_id
             while True:
-                await stream.write(_agents_frame(await watch.take(WATCH_FRAME_MAX), False))
+                await self._send(stream, await watch.take(WATCH_FRAME_MAX), False)
         except Refused as error:
             self._orchestrator.observer.stream_ended("watch", error.refusal.reason)
             raise
@@ -120,12 +124,21 @@ class AgentService:
         call.namespace(request.namespace)
         raise _not_built("ResumeType")
 
-
-def _agents_frame(agents: list[AgentSnapshot], snapshot_done: bool) -> pb.WatchAgentsResponse:
-    response = pb.WatchAgentsResponse(snapshot_done=snapshot_done)
-    for agent in agents:
-        fill_agent(response.agents.add(), agent)
-    return response
+    async def _send(self, stream: Stream, agents: list[AgentSnapshot], snapshot_done: bool) -> None:
+        """Send agents in frames that a caller can take; ``snapshot_done`` stands in the last one."""
+        response = pb.WatchAgentsResponse()
+        size_bytes = 0
+        for agent in agents:
+            message = agent_pb2.Agent()
+            fill_agent(message, agent)
+            size_bytes += message.ByteSize() + ITEM_BYTES
+            if size_bytes > self._page_bytes_max and response.agents:
+                await stream.write(response)
+                response = pb.WatchAgentsResponse()
+                size_bytes = message.ByteSize() + ITEM_BYTES
+            response.agents.append(message)
+        response.snapshot_done = snapshot_done
+        await stream.write(response)
 
 
 def _agent_id(text: str) -> str:

@@ -78,6 +78,7 @@ class TaskService:
             raise invalid(
                 "requests", f"has {len(request.requests):,} entries; 1 to {BATCH_MAX:,} are allowed"
             )
+        self._expect_answer_to_fit(request)
         answers: list[Submission | TaskSnapshot | Refusal] = []
         for inner in request.requests:
             if inner.namespace and inner.namespace != namespace:
@@ -171,6 +172,19 @@ class TaskService:
         for fit in answer.closest:
             response.closest_agents.add(agent_id=fit.agent_id, lacks=fit.lacks, free_slots=fit.free_slots)
         return response
+
+    def _expect_answer_to_fit(self, batch: pb.BatchSubmitTasksRequest) -> None:
+        """Refuse a batch whose answer, which repeats all but the inputs, a caller could not take."""
+        most = self._payloads.page_bytes_max
+        if batch.ByteSize() <= most:
+            return
+        size = sum(inner.spec.ByteSize() - inner.spec.input.ByteSize() for inner in batch.requests)
+        if size > most:
+            raise invalid(
+                "requests",
+                f"have {size:,} bytes besides their inputs, which the answer repeats; the limit is {most:,}: "
+                "send several batches",
+            )
 
     async def _fill_page(
         self, response: pb.ListTasksResponse, namespace: str, query: TaskQuery, size: int, view: int
