@@ -72,7 +72,7 @@ class Loop:
         self._clock = clock
         self._inbox = inbox
         self._lookups = lookups
-        self._purge = Purge(store, inbox, errands)
+        self._purge = Purge(store, inbox, errands, lambda namespace: self._lose([namespace], reopen=True))
         self._observer = observer
         self._bounds = bounds
         self._time = asyncio.get_running_loop().time
@@ -216,7 +216,9 @@ class Loop:
                 is_unknown = not isinstance(error, StaleEpoch)
                 self._observer.commit_failed("unknown" if is_unknown else "stale_epoch")
                 log.exception("commit_lost", outcome_unknown=is_unknown)
-                self._lose([self.namespaces[batch.namespace] for batch in batches], reopen=is_unknown)
+                # A purge that broke the store may have lost some of them meanwhile.
+                lost = [self.namespaces[b.namespace] for b in batches if b.namespace in self.namespaces]
+                self._lose(lost, reopen=is_unknown)
                 return False
             else:
                 ended = self._time()

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from upbeat_server.engine.events import TasksPurged
-from upbeat_server.store.store import StoreError
+from upbeat_server.store.store import OutcomeUnknown, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from upbeat_server.engine.commands import PurgeFinished
     from upbeat_server.runtime.errands import Errands
     from upbeat_server.runtime.inbox import Inbox
@@ -23,7 +25,11 @@ SLICE = 1_000
 class Purge:
     """Purges as the engines order it; at most one at a time for a namespace."""
 
-    def __init__(self, store: Store, inbox: Inbox, errands: Errands) -> None:
+    def __init__(
+        self, store: Store, inbox: Inbox, errands: Errands, lose: Callable[[Namespace], None]
+    ) -> None:
+        """``lose`` is told of a namespace that nobody knows any more what was purged of."""
+        self._lose = lose
         self._store = store
         self._inbox = inbox
         self._errands = errands
@@ -44,6 +50,10 @@ class Purge:
                     self._inbox.push(namespace, TasksPurged(purged.request_ids))
                 if len(purged.task_ids) < SLICE:
                     return
+        except OutcomeUnknown as error:
+            log.error("purge_lost", namespace=namespace.name, error=str(error))  # noqa: TRY400 - it says all
+            if namespace.is_live:
+                self._lose(namespace)
         except StoreError as error:
             log.warning("purge_failed", namespace=namespace.name, error=str(error))
         finally:

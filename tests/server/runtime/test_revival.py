@@ -5,12 +5,21 @@ from __future__ import annotations
 import pytest
 
 from tests.server.runtime.test_orchestrator import FAST_RETRY, refusal_of
-from tests.support.runtime import running, settle, submission, submit, until
+from tests.support.hand_clock import HandClock
+from tests.support.runtime import Worker, running, settle, submission, submit, until
 from tests.support.troubled_store import TroubledStore
 from upbeat_server.engine import reasons
+from upbeat_server.engine.limits import Limits, Retention
 from upbeat_server.engine.model import TaskState
 from upbeat_server.runtime.bounds import LoopBounds, RuntimeBounds
-from upbeat_server.store.store import Adoption, NamespaceBatch, OutcomeUnknown, StoreInvalid, StoreUnavailable
+from upbeat_server.store.store import (
+    Adoption,
+    NamespaceBatch,
+    OutcomeUnknown,
+    Purged,
+    StoreInvalid,
+    StoreUnavailable,
+)
 
 HOURS_MS = 10_000_000
 SLOW_RETRY = RuntimeBounds(loop=LoopBounds(retry_first_ms=HOURS_MS, retry_last_ms=HOURS_MS))
@@ -23,6 +32,7 @@ class BreakingStore(TroubledStore):
         super().__init__()
         self.next_adoptions: list[Exception] = []
         self.next_openings: list[Exception] = []
+        self.breaks_at_purge = False
         self._is_broken = False
 
     async def open(self) -> None:
@@ -46,6 +56,12 @@ class BreakingStore(TroubledStore):
         except OutcomeUnknown:
             self._is_broken = True
             raise
+
+    async def purge(self, namespace: str, before_ms: int, keep: int, limit: int) -> Purged:
+        if self.breaks_at_purge:
+            self.breaks_at_purge, self._is_broken = False, True
+        self._check()
+        return await super().purge(namespace, before_ms, keep, limit)
 
     def _check(self) -> None:
         if self._is_broken:
@@ -125,3 +141,18 @@ async def test_a_commit_in_between_ends_the_patience_with_a_store() -> None:
             await until(lambda: orchestrator.names and orchestrator.store_is_healthy)
             await submit(orchestrator, f"r{number}")
         assert store.opened == 4
+
+
+async def test_a_purge_of_unknown_outcome_has_the_namespace_read_again() -> None:
+    store, clock = BreakingStore(), HandClock()
+    limits = Limits(retention=Retention(finished_tasks_max=0, purge_interval_ms=1_000))
+    async with running(store, clock, limits, FAST_RETRY) as orchestrator:
+        waiting = await submit(orchestrator, "r1")
+        worker = await Worker(orchestrator).connect()
+        await worker.finish(await worker.lease())
+        await worker.parcel()
+        store.breaks_at_purge = True
+        clock.move(1_000)
+        orchestrator.wake()
+        await until(lambda: store.opened == 2 and orchestrator.names and orchestrator.store_is_healthy)
+        assert waiting != await submit(orchestrator, "r2")
