@@ -55,7 +55,7 @@ bench: .venv/dev.stamp build/stubs.sha256 ## Measure throughput and latency (ARG
 	.venv/bin/python -m tests.bench $(ARGS)
 
 power: .venv/dev.stamp build/stubs.sha256 ## Pull the plug of a server ROUNDS times (200), break its disk; needs root
-	POWER_ROUNDS="$(or $(ROUNDS),200)" DISK_ALL=1 .venv/bin/python -m pytest \
+	POWER_ROUNDS="$(or $(ROUNDS),200)" DISK_ALL=1 .venv/bin/python -m pytest -o faulthandler_timeout=0 \
 		tests/faults/test_power_cut.py tests/faults/test_disk_errors.py tests/faults/test_disk_full.py \
 		tests/faults/test_store_damage.py $(ARGS)
 
