@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 CALL_S = 2.0
 AGAIN_S = 0.1
+NOT_THERE = "NOT_THERE"
+"""Noted as the state of a task that the server does not know; for the checker to judge."""
 INDEFINITE = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -136,9 +138,10 @@ class Caller:
             response = await self.again(stub.CancelTask, request, [task_id])
         except grpc.aio.AioRpcError as error:
             info = info_of(error)
-            if info.reason != "TASK_FINISHED":
+            if info.reason not in {"TASK_FINISHED", "TASK_NOT_FOUND"}:
                 raise
-            self.ledger.note(f.CancelAnswered(task_id=task_id, state=info.metadata["state"]))
+            state = info.metadata["state"] if info.reason == "TASK_FINISHED" else NOT_THERE
+            self.ledger.note(f.CancelAnswered(task_id=task_id, state=state))
         else:
             self.ledger.note(f.CancelAnswered(task_id=task_id, state=state_name(response.task.state)))
 
@@ -147,7 +150,13 @@ class Caller:
         request = task_service_pb2.GetTaskRequest(task_id=task_id)
         request.wait.FromMilliseconds(int(wait_s * 1_000))
         asked_ns = time.monotonic_ns()
-        response = await self.again(stub.GetTask, request, [task_id], wait_s + CALL_S)
+        try:
+            response = await self.again(stub.GetTask, request, [task_id], wait_s + CALL_S)
+        except grpc.aio.AioRpcError as error:
+            if info_of(error).reason != "TASK_NOT_FOUND":
+                raise
+            self.ledger.note(f.Seen(task_id=task_id, state=NOT_THERE, asked_ns=asked_ns, by="GetTask"))
+            return NOT_THERE
         self.see(response.task, asked_ns, "GetTask")
         return state_name(response.task.state)
 
@@ -187,7 +196,7 @@ class UnaryCaller(Caller):
                 await self._follow(stub, task_id)
 
     async def _follow(self, stub: Any, task_id: str) -> None:
-        while await self.look(stub, task_id, wait_s=0.5) not in ENDED:
+        while await self.look(stub, task_id, wait_s=0.5) not in {*ENDED, NOT_THERE}:
             if self.is_stopping:
                 return
 

@@ -236,6 +236,9 @@ def ends(history: History) -> Iterator[str]:
         if task is None:
             yield f"task {seen.task_id} was seen by {seen.by} and is not there"
             continue
+        if seen.state == "NOT_THERE":
+            yield f"{seen.by} was told that there is no task {seen.task_id}"
+            continue
         if seen.state not in ENDED:
             if ended_ns.get(seen.task_id, seen.asked_ns) < seen.asked_ns:
                 yield f"task {seen.task_id} had ended, and {seen.by} was told {seen.state} later"

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from tests.faults.callers import AGAIN_S, Caller, Order, Orders, is_indefinite, only_for_now, state_name
+from tests.faults.callers import (
+    AGAIN_S,
+    NOT_THERE,
+    Caller,
+    Order,
+    Orders,
+    is_indefinite,
+    only_for_now,
+    state_name,
+)
 from tests.support import facts as f
 from tests.support.scripted import reason_of
 from upbeat import Client, Retry, Task
@@ -20,6 +29,7 @@ from upbeat.errors import (
     TaskCancelled,
     TaskFailed,
     TaskFinished,
+    TaskNotFound,
     Unavailable,
 )
 from upbeat.v1 import task_service_pb2
@@ -95,6 +105,9 @@ class StreamCaller(Caller):
             self.ledger.note(f.Acknowledged(request_id=accepted.request_id, task_id=accepted.task_id))
         for refused in frame.refused:
             order = self._sent.pop(refused.request_id, None)
+            if refused.error.reason == "TASK_NOT_FOUND":
+                task_id, now_ns = self._accepted.pop(refused.request_id), time.monotonic_ns()
+                self.ledger.note(f.Seen(task_id=task_id, state=NOT_THERE, asked_ns=now_ns, by="StreamTasks"))
             if order is None or refused.error.code == grpc.StatusCode.UNAVAILABLE.value[0]:
                 continue
             reason = only_for_now(refused.error.reason)
@@ -156,6 +169,8 @@ class SdkCaller:
             state = (await client.cancel(task_id)).state.value
         except TaskFinished as error:
             state = error.metadata["state"]
+        except TaskNotFound:
+            state = NOT_THERE
         except Unavailable:
             self._ledger.note(f.Unanswered(name=task_id))
             return
@@ -169,6 +184,8 @@ class SdkCaller:
             state = "FAILED"
         except TaskCancelled:
             state = "CANCELLED"
+        except TaskNotFound:
+            state = NOT_THERE
         self._ledger.note(
             f.Seen(task_id=handle.task_id, state=state, asked_ns=asked_ns, output=output, by="the SDK")
         )

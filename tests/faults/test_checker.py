@@ -231,6 +231,7 @@ SPOILED: list[tuple[str, Callable[[Case], object]]] = [
     ("was answered FAILED", lambda c: c.note(f.CancelAnswered(task_id=TASK, state="FAILED"))),
     ("nobody wanted it", both(second_submission, lambda c: c.facts.pop())),
     ("was told that", lambda c: c.note(c.seen("FAILED"))),
+    ("was told that there is no task", lambda c: c.note(c.seen("NOT_THERE"))),
     ("was told the output", lambda c: c.note(c.seen("COMPLETED", output="late"))),
     ("was told RUNNING later", lambda c: c.note(c.seen("RUNNING"))),
     ("seen at attempt 3 of 2", lambda c: c.note(c.seen("RUNNING", attempt=3))),
