@@ -254,6 +254,8 @@ async def _visit(crowd: Crowd, act: Callable[[Crowd, Any], Awaitable[None]], stu
                 await asyncio.sleep(SHORT_S)
             except TimeoutError:
                 crowd.tally.count(f"{name} gave up waiting")
+            except asyncio.InvalidStateError:
+                crowd.tally.count(f"{name}: wrote to a call that had ended")
     crowd.tally.count(f"visits: {name}")
 
 

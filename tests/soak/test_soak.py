@@ -23,7 +23,6 @@ MIB = 1 << 20
 WORK = {
     "agents came",
     "attempts completed",
-    "attempts failed",
     "events watched",
     "pages listed",
     "stats seen",
