@@ -92,7 +92,7 @@ class Group(BaseModel):
 class Connections(Group):
     """What grpc allows its peers before anything of ours is reached; options of ``rpc/server.py``."""
 
-    connections_max: Count = 25_000  # More are closed at once.
+    connections_max: Count = 25_000  # More are closed at once; never more than descriptors allow.
     streams_max: Annotated[int, Field(ge=1, le=10_000)] = 100  # Of one connection; a client waits with more.
     pending_calls_max: Count = 20_000  # Waiting for the loop; beyond it some are refused, at twice it all.
     handshake_ms: Milliseconds = 10_000  # To say the preface, and TLS.
@@ -189,6 +189,7 @@ class EngineBounds(Group):
     fairness_keys_max: Count = 10_000
     agents_max: Count = 20_000
     lease_losses_max: Annotated[int, Field(ge=0, le=1_000)] = 5
+    agent_unacked_bytes_max: Bytes = 16 * MIB
 
 
 class EngineGraces(Group):
@@ -260,7 +261,6 @@ class StreamSettings(Group):
     frame_items_max: Count = 512
     frame_bytes_max: Annotated[int, Field(ge=1 << 10, le=4 * MIB)] = MIB
     agent_items_max: Count = 65_536
-    agent_bytes_max: Bytes = 256 * MIB
     submission_streams_max: Count = 1_000
     window: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     write_ms: Milliseconds = 30_000

@@ -20,6 +20,7 @@ import typer
 
 from upbeat.cli.failure import ExitCode, Failure
 from upbeat_server.config import Loaded, Settings, SettingsInvalid, load
+from upbeat_server.rpc.descriptors import raise_limit
 from upbeat_server.telemetry import logs
 
 log = structlog.get_logger("upbeat.serve")
@@ -85,6 +86,7 @@ def serve(
     logs.configure(loaded.settings.log)
     settings = loaded.settings
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    raise_limit()
     with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
         runner.run(_serve(settings))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from upbeat_server.config import Connections
+from upbeat_server.rpc.descriptors import connections_bound, descriptors_max
 from upbeat_server.rpc.door import MESSAGE_BYTES_MAX, Door, Method, Servicer
 from upbeat_server.rpc.method import rpc_handler
 
@@ -37,7 +38,10 @@ def connection_options(connections: Connections) -> list[tuple[str, int]]:
     """All options of a server."""
     options = [
         *SERVER_OPTIONS,
-        ("grpc.max_allowed_incoming_connections", connections.connections_max),
+        (
+            "grpc.max_allowed_incoming_connections",
+            connections_bound(connections.connections_max, descriptors_max()),
+        ),
         ("grpc.max_concurrent_streams", connections.streams_max),
         # grpc refuses calls at random between the two; its defaults (1,000 and 3,000) are less than a fleet
         # that comes back after a restart, and the callers get CANCELLED.
