@@ -33,7 +33,10 @@ PAUSE_S = 0.02
 def no_of(error: grpc.RpcError) -> No:
     """What the status of a call says."""
     reason, retry_ms = "", 0
-    status = rpc_status.from_call(error)
+    try:
+        status = rpc_status.from_call(error)
+    except ValueError:  # Cancelled here while the server's answer was on its way.
+        status = None
     for detail in status.details if status is not None else ():
         info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
         if detail.Unpack(info):
