@@ -32,7 +32,7 @@ _ODD = (
 _KNOWN: dict[str, tuple[str, ...]] = {
     "namespace": ("", "default", "generated"),
     "task_id": (TASK, TASK, "f" * 16, "0" * 15 + "1"),
-    "parent_task_id": (TASK, "0" * 15 + "1"),
+    "parent_task_id": (TASK, "f" * 16),
     "lease_id": (LEASE, LEASE, "0" * 19 + "1", "f" * 20),
     "held_leases": (LEASE, "0" * 19 + "1"),
     "session_id": (SESSION, "", "0" * 15 + "1"),
