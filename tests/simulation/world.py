@@ -282,7 +282,11 @@ def limits_of(mix: Mix) -> tuple[Limits, RuntimeBounds]:
     """What the server of a run is allowed."""
     small = mix.has("small_bounds")
     rng = mix.rng("limits")
-    bounds = Bounds(queue_tasks_max=5, queue_bytes_max=4_000) if small else Bounds()
+    bounds = (
+        Bounds(queue_tasks_max=5, queue_bytes_max=4_000, agent_unacked_bytes_max=rng.choice((1, 200)))
+        if small
+        else Bounds()
+    )
     retention = Retention()
     if mix.has("purges"):
         retention = Retention(

@@ -38,6 +38,7 @@ class Agent:
         "state",
         "timer_ms",
         "turn",
+        "unacked_bytes",
     )
 
     def __init__(self, agent_id: str, index: int) -> None:
@@ -57,6 +58,7 @@ class Agent:
         self.connect_ms = 0
         self.last_seen_ms = 0
         self.drain_wanted = False
+        self.unacked_bytes = 0  # Of the attempts that it has not acknowledged.
         self.profile: Profile | None = None
         self.completed = 0
         self.failed = 0

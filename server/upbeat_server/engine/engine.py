@@ -58,7 +58,7 @@ class Engine:
         self.dedup_keys: dict[str, TaskId] = {}
         self.queue_bytes = 0  # Of the specs of live tasks.
         self.queue = Queue()
-        self.fleet = Fleet(self.queue)
+        self.fleet = Fleet(self.queue, limits.bounds.agent_unacked_bytes_max)
         self.timers = Timers()
         self.predictor = Predictor()
         self.choice: Choice = LeastLoaded(self.predictor)

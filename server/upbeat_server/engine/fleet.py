@@ -96,10 +96,12 @@ class Fleet:
         "of_index",
         "profiles",
         "sessions",
+        "unacked_bytes_max",
     )
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, unacked_bytes_max: int = 16 << 20) -> None:
         self._queue = queue
+        self.unacked_bytes_max = unacked_bytes_max
         self._count = 0
         self._matching: deque[Iterator[tuple[Signature, Profile]]] = deque()
         self._of_capability: dict[str, dict[Profile, None]] = {}
@@ -172,7 +174,11 @@ class Fleet:
         profile = agent.profile
         if profile is None:
             return
-        if agent.state is AgentState.CONNECTED and agent.in_use < agent.slots:
+        if (
+            agent.state is AgentState.CONNECTED
+            and agent.in_use < agent.slots
+            and agent.unacked_bytes < self.unacked_bytes_max
+        ):
             profile.enter(agent)
             if not agent.available:
                 agent.available = True

@@ -66,8 +66,14 @@ def _agents(engine: Engine) -> Iterator[str]:
                 yield f"{name} holds {lease_id:020x}, which is not current"
         if agent.state is AgentState.DISCONNECTED and agent.leases:
             yield f"{name} is gone and holds leases"
+        unacked = sum(task.unacked_bytes for task in agent.leases.values() if task is not None)
+        if agent.unacked_bytes != unacked:
+            yield f"{name} has {unacked} unacknowledged bytes and counts {agent.unacked_bytes}"
         free = (
-            agent.state is AgentState.CONNECTED and agent.in_use < agent.slots and agent.profile is not None
+            agent.state is AgentState.CONNECTED
+            and agent.in_use < agent.slots
+            and agent.profile is not None
+            and unacked < engine.limits.bounds.agent_unacked_bytes_max
         )
         if free != agent.available:
             yield f"{name} is {'not ' if free else ''}listed as free"

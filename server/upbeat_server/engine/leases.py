@@ -66,6 +66,8 @@ def grant(engine: Engine, task: Task, agent: Agent, now_ms: int) -> None:
     task.agent = agent
     lease_id = current_lease(task)
     agent.leases[lease_id] = task
+    task.unacked_bytes = task.spec_size
+    agent.unacked_bytes += task.spec_size
     agent.turn += 1
     engine.move(task, TaskInput.ASSIGN, now_ms)
     task.charged_ms = engine.predictor.type_ms(spec.type)
@@ -90,9 +92,25 @@ def acknowledge(engine: Engine, agent: Agent, ack: AttemptAcked, now_ms: int) ->
 def taken(engine: Engine, task: Task) -> None:
     """The agent showed that it has the attempt: it said so, works on it, or came back with it."""
     task.ack_due_ms = 0
+    arrived(engine, task)
     if task.spec.side_effects == SideEffects.UNSAFE and not task.record.acked:
         task.record.acked = True
         engine.persist(task)
+
+
+def arrived(engine: Engine, task: Task) -> None:
+    """The assignment is under way no longer: its bytes make room for another.
+
+    Slots alone would let a server send an agent gigabytes at once, whose acknowledgements could
+    not come in time.
+    """
+    agent, size = task.agent, task.unacked_bytes
+    if agent is not None and size:
+        task.unacked_bytes = 0
+        agent.unacked_bytes -= size
+        most = engine.limits.bounds.agent_unacked_bytes_max
+        if agent.unacked_bytes < most <= agent.unacked_bytes + size:
+            engine.fleet.refresh(agent)
 
 
 def reject(engine: Engine, task: Task, agent: Agent, reason: str, now_ms: int) -> None:
@@ -221,6 +239,7 @@ def end_attempt(
     else:
         engine.queue.settle(task, min(0.0, ran_ms - task.charged_ms))
     task.charged_ms = 0.0
+    arrived(engine, task)
     task.agent = None
     task.progress = None
     task.ack_due_ms = 0

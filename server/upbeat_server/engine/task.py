@@ -30,6 +30,7 @@ class Task:
         "spec_size",
         "stored_state",
         "timer_ms",
+        "unacked_bytes",
     )
 
     def __init__(self, record: TaskRecord, spec: TaskSpec, signature: Signature) -> None:
@@ -46,6 +47,8 @@ class Task:
         self.agent: Agent | None = None
         # When an assignment that is not acknowledged returns; 0: it was, or need not be.
         self.ack_due_ms = 0
+        # Size of its spec while its agent has not shown that it has the attempt; else 0.
+        self.unacked_bytes = 0
         # What the running attempt said last.
         self.progress: AttemptProgressed | None = None
         # By agent that gave it back: how often, and until when it is not offered there.

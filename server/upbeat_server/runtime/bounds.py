@@ -24,8 +24,7 @@ class StreamBounds(msgspec.Struct, frozen=True):
 
     frame_items_max: int = 512  # One frame out.
     frame_bytes_max: int = MIB  # Of several items; a single one may be larger.
-    agent_items_max: int = 65_536  # An agent's outbox; beyond it the stream ends.
-    agent_bytes_max: int = 256 * MIB
+    agent_items_max: int = 65_536  # Answers that wait for an agent; beyond it the stream ends.
     submission_streams_max: int = 1_000  # STREAMS_EXHAUSTED
     window: int = 10_000  # Unfinished or unacknowledged submissions of one stream.
     write_ms: int = 30_000  # For a reader to take one frame; beyond it the stream ends (SLOW_READER).

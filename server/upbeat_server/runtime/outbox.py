@@ -2,15 +2,17 @@
 
 One writer takes from it; whatever has gathered goes out as one parcel, bounded in
 items and bytes. Control (welcome, acks, cancels, drain, errors) goes before
-assignments. A cancel never overtakes its own assignment: fields of a frame are
-handled in order, so it goes out in the same frame or later. An outbox that is full
-ends its stream and delays nobody else.
+assignments. A cancel never overtakes its own assignment: one that still waits is
+taken back and the cancel goes out alone, one that went is before it. Assignments are
+bounded by the agent's slots and by what it may leave unacknowledged; an outbox that
+is full of answers ends its stream and delays nobody else.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -64,16 +66,17 @@ class AgentOutbox:
         self._answers: deque[ResultAnswer] = deque()
         self._errors: deque[Refusal] = deque()
         self._drain = ""
-        self._size = 0
         self._signal = asyncio.Event()
         self._is_finishing = False
 
     @property
     def is_full(self) -> bool:
-        """Whether its reader is too slow to be kept."""
-        bounds = self._bounds
-        items = len(self._assignments) + len(self._cancels) + len(self._answers) + len(self._errors)
-        return items > bounds.agent_items_max or self._size > bounds.agent_bytes_max
+        """Whether its reader is too slow to be kept.
+
+        Assignments and cancels do not count: there is one at most for each slot, however slow
+        the reader, and a new agent with many slots has not been slow at all.
+        """
+        return len(self._answers) + len(self._errors) > self._bounds.agent_items_max
 
     def welcome(self, welcome: Welcome) -> None:
         """Answer hello."""
@@ -83,11 +86,11 @@ class AgentOutbox:
     def assign(self, assignment: Assignment) -> None:
         """Hand out an attempt."""
         self._assignments[assignment.lease_id] = assignment
-        self._size += _size_of(assignment)
         self._signal.set()
 
     def cancel(self, lease_id: int, reason: str) -> None:
-        """Say that an attempt is no longer wanted."""
+        """Say that an attempt is no longer wanted; what has not been sent of it never will be."""
+        self._assignments.pop(lease_id, None)
         self._cancels[lease_id] = reason
         self._signal.set()
 
@@ -141,9 +144,7 @@ class AgentOutbox:
             parcel.answers.append(answers.popleft())
         self._pack_assignments(parcel, room - len(parcel.answers))
         if self._cancels:
-            waiting = self._assignments
-            ready = [lease_id for lease_id in self._cancels if lease_id not in waiting]
-            for lease_id in ready[:room]:
+            for lease_id in list(islice(self._cancels, room)):
                 parcel.cancels.append((lease_id, self._cancels.pop(lease_id)))
         return parcel
 
@@ -156,7 +157,6 @@ class AgentOutbox:
             if parcel.assignments and size + size_next > self._bounds.frame_bytes_max:
                 return
             size += size_next
-            self._size -= size_next
             parcel.assignments.append(assignments.pop(lease_id))
 
 

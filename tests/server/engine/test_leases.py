@@ -386,3 +386,23 @@ def test_that_unsafe_work_was_begun_is_durable_and_of_other_work_is_not_written(
     play.skip() >> ack("t1.1") >> ack("t2.1")
     assert play.stored("t1").acked
     assert not play.stored("t2").acked
+
+
+def test_an_agent_gets_no_more_bytes_than_it_acknowledges() -> None:
+    play = Play(Limits(Bounds(agent_unacked_bytes_max=1_000)))
+    play >> hello("a1", slots=5)
+    for name in ("t1", "t2", "t3", "t4"):
+        play >> submit(name, input=Payload(data=bytes(600)))
+    play << "assign t1.1 to a1" << "assign t2.1 to a1"
+    play >> ack("t1.1") << "assign t3.1 to a1"
+    play >> reject("t2.1", "NO_ROOM") << "assign t4.1 to a1"
+    play.over()
+
+
+def test_one_assignment_may_always_be_under_way_however_large() -> None:
+    play = Play(Limits(Bounds(agent_unacked_bytes_max=10)))
+    play >> hello("a1", slots=5) >> submit("t1", input=Payload(data=bytes(600)))
+    play << "assign t1.1 to a1"
+    play >> submit("t2")
+    play >> result("t1.1") << "finished t1 COMPLETED" << "ack t1.1 to a1: ACCEPTED" << "assign t2.1 to a1"
+    play.over()

@@ -12,8 +12,9 @@ from tests.support.runtime import PATIENCE_S, settle, until
 from tests.support.served import WireAgent, end_of, served, told_by
 from tests.support.troubled_store import TroubledStore
 from upbeat.v1 import agent_service_pb2
-from upbeat_server.engine.events import AgentConnected
+from upbeat_server.engine.events import AgentConnected, AgentFrame, AttemptEnded
 from upbeat_server.engine.limits import Graces, Limits
+from upbeat_server.engine.model import NO_SESSION, Payload, TaskId, lease_of
 from upbeat_server.rpc import agent_stream
 from upbeat_server.runtime.bounds import RuntimeBounds, StreamBounds
 from upbeat_server.store.store import OutcomeUnknown
@@ -219,8 +220,12 @@ async def test_an_agent_that_does_not_read_is_given_up_and_delays_nobody() -> No
         slow = server.orchestrator._catalog.all()[0]
         assert slow.routes
         await session.open(_hello("slow", 100))  # Nobody takes from its outbox.
-        for _ in range(20):
-            await server.submit()
+        ids = [int((await server.submit()).task.task_id, 16) for _ in range(20)]
+        for task_id in ids:
+            result = AttemptEnded(lease_of(TaskId(task_id), 1), Payload(data=b"done"))
+            await session.report(AgentFrame(NO_SESSION, results=[result]), 100)
+        await until(lambda: session.outbox.is_full)
+        assert session.keep_or_close()
         async with asyncio.timeout(PATIENCE_S):
             ended = await session.closed
         assert ended is not None

@@ -58,17 +58,20 @@ async def test_control_goes_before_assignments() -> None:
     assert len(parcel.assignments) == 1  # There is always room for one.
 
 
-async def test_a_cancel_never_overtakes_its_own_assignment() -> None:
+async def test_a_cancel_goes_after_its_own_assignment_or_instead_of_it() -> None:
     outbox = AgentOutbox(StreamBounds(frame_items_max=1))
     outbox.assign(assignment(1))
     outbox.assign(assignment(2))
+    first = await outbox.take()
+    outbox.cancel(1, "CANCELLED")
     outbox.cancel(2, "CANCELLED")
-    outbox.cancel(7, "CANCELLED")
-    first, second = await outbox.take(), await outbox.take()
+    second, third = await outbox.take(), await outbox.take()
     assert first is not None
     assert second is not None
-    assert ([item.lease_id for item in first.assignments], first.cancels) == ([1], [(7, "CANCELLED")])
-    assert ([item.lease_id for item in second.assignments], second.cancels) == ([2], [(2, "CANCELLED")])
+    assert third is not None
+    assert ([item.lease_id for item in first.assignments], first.cancels) == ([1], [])
+    assert (second.assignments, second.cancels) == ([], [(1, "CANCELLED")])
+    assert (third.assignments, third.cancels) == ([], [(2, "CANCELLED")])
 
 
 async def test_a_writer_waits_for_something_and_ends_after_the_last() -> None:
@@ -83,15 +86,15 @@ async def test_a_writer_waits_for_something_and_ends_after_the_last() -> None:
     assert await outbox.take() is None
 
 
-async def test_it_is_full_by_items_or_by_bytes() -> None:
-    by_items = AgentOutbox(StreamBounds(agent_items_max=1))
-    by_items.assign(assignment(1))
-    fullness = [by_items.is_full]
-    by_items.answer(1, ResultOutcome.ACCEPTED)
-    fullness.append(by_items.is_full)
-    by_bytes = AgentOutbox(StreamBounds(agent_bytes_max=1_000))
-    by_bytes.assign(assignment(1, 2_000))
-    fullness.append(by_bytes.is_full)
-    await by_bytes.take()
-    fullness.append(by_bytes.is_full)
-    assert fullness == [False, True, True, False]
+async def test_it_is_full_of_answers_and_never_of_what_its_slots_bound() -> None:
+    outbox = AgentOutbox(StreamBounds(agent_items_max=1))
+    for lease_id in range(1, 6):
+        outbox.assign(assignment(lease_id, 2_000))
+        outbox.cancel(lease_id, "CANCELLED")
+    outbox.answer(1, ResultOutcome.ACCEPTED)
+    fullness = [outbox.is_full]
+    outbox.answer(2, ResultOutcome.ACCEPTED)
+    fullness.append(outbox.is_full)
+    await outbox.take()
+    fullness.append(outbox.is_full)
+    assert fullness == [False, True, False]
