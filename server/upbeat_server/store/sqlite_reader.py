@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
 import msgspec
@@ -96,8 +96,8 @@ def read_tasks(connection: apsw.Connection, namespace_id: int, task_ids: list[in
     found: list[StoredTask] = []
     for first in range(0, len(task_ids), IDS_PER_STATEMENT):
         wanted = _json(task_ids[first : first + IDS_PER_STATEMENT]).decode()
-        row = connection.execute(_TASKS, {"namespace_id": namespace_id, "task_ids": wanted}).fetchone()
-        ids, record_sizes, spec_sizes, records, specs = row  # type: ignore[misc]
+        row = _first(connection, _TASKS, {"namespace_id": namespace_id, "task_ids": wanted})
+        ids, record_sizes, spec_sizes, records, specs = row
         record_ends = accumulate(_ids(record_sizes))
         spec_ends = accumulate(_ids(spec_sizes))
         record_at = spec_at = 0
@@ -114,8 +114,8 @@ def read_page(
     connection.execute("begin")  # One snapshot for both.
     try:
         plan = plan_of(namespace_id, query, _span(connection, namespace_id, query))
-        row = connection.execute(plan.sql, {**plan.bindings, "limit": limit}).fetchone()
-        ids, sizes = (_ids(text) for text in row)  # type: ignore[union-attr]
+        row = _first(connection, plan.sql, {**plan.bindings, "limit": limit})
+        ids, sizes = (_ids(text) for text in row)
         fitting = sum(1 for total in accumulate(sizes) if total <= bytes_max)
         return read_tasks(connection, namespace_id, ids[: max(1, fitting)])
     finally:
@@ -127,8 +127,8 @@ def read_finished_requests(connection: apsw.Connection, namespace_id: int) -> li
     found: list[tuple[str, int]] = []
     end_ms = task_id = 0
     while True:
-        row = connection.execute(_FINISHED_REQUESTS, (namespace_id, end_ms, task_id, NARROW_ROWS)).fetchone()
-        requests, ids, last_ms = row  # type: ignore[misc]
+        row = _first(connection, _FINISHED_REQUESTS, (namespace_id, end_ms, task_id, NARROW_ROWS))
+        requests, ids, last_ms = row
         task_ids = _ids(ids)
         if not task_ids:
             return found
@@ -140,14 +140,26 @@ def read_ended_first(
     connection: apsw.Connection, namespace_id: int, before_ms: int, keep: int, limit: int
 ) -> tuple[list[int], list[str]]:
     """Ids and request_ids of the finished tasks that are too old or too many."""
-    last = connection.execute(_NEWEST_TO_GO, (namespace_id, max(0, keep))).fetchone()
+    last = _first(connection, _NEWEST_TO_GO, (namespace_id, max(0, keep)))
     end_ms, task_id = max((before_ms - 1, _LAST_ID), last or (0, 0))
-    row = connection.execute(
-        _ENDED_FIRST,
-        {"namespace_id": namespace_id, "end_ms": end_ms, "task_id": task_id, "limit": max(0, limit)},
-    ).fetchone()
-    ids, requests = row  # type: ignore[misc]
+    bindings = {"namespace_id": namespace_id, "end_ms": end_ms, "task_id": task_id, "limit": max(0, limit)}
+    row = _first(connection, _ENDED_FIRST, bindings)
+    ids, requests = row
     return _ids(ids), _texts(requests)
+
+
+def _first(connection: apsw.Connection, sql: str, bindings: apsw.Bindings) -> Any:
+    """The one row of a statement, and the end of it.
+
+    A statement that has not been stepped to its end holds its snapshot until its cursor is closed. That
+    must not be left to whoever lets go of the cursor last: a traceback or a debugger may keep it, and all
+    that this connection reads from then on would be as old as the snapshot.
+    """
+    cursor = connection.execute(sql, bindings)
+    try:
+        return cursor.fetchone()
+    finally:
+        cursor.close()
 
 
 def _span(connection: apsw.Connection, namespace_id: int, query: TaskQuery) -> Span:
