@@ -204,6 +204,7 @@ class Reader(Caller):
         self._cancel_share = cancel_share
         self._others = 0
         self.pause_s = 2.0
+        self.only_looks = False  # Submits nothing more: what was purged would begin anew.
         self.is_leaving = False
 
     async def work(self) -> None:
@@ -225,7 +226,7 @@ class Reader(Caller):
         luck = self.rng.random()
         if luck < self._cancel_share:
             await self._cancel(task_id)
-        elif luck < 0.6:
+        elif luck < 0.6 or self.only_looks:
             await self._get(task_id)
         elif luck < 0.8:
             await self._repeat(request_id, task_id)

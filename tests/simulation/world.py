@@ -210,6 +210,7 @@ class World:
             self.loop.thaw(self.server.host)
         self.crew.heal()
         self.reader.pause_s = 30.0
+        self.reader.only_looks = True
 
     def _is_over(self) -> bool:
         if not all(submitter.is_done for submitter in self.submitters):

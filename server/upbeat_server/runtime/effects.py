@@ -196,18 +196,26 @@ def ack_result(scene: Scene, order: commands.AckResult) -> None:
 
 
 def resolve_result(scene: Scene, order: commands.ResolveResult) -> None:
-    """A result for a task that is not live."""
+    """A result for a task that is not live.
+
+    The agent keeps it until it is answered and sends it again on a new stream only: while the
+    store cannot say, it is asked again.
+    """
+    task_id = task_of(cast("Any", order.lease_id))
 
     def answer(found: TaskSnapshot | Refusal | None) -> None:
         session = scene.namespace.sessions.get(order.session_id)
-        if session is None or isinstance(found, Refusal):
-            return  # The agent keeps the result and sends it again.
+        if session is None:
+            return
+        if isinstance(found, Refusal):
+            scene.lookups.ask_again(scene.namespace, task_id, answer)
+            return
         outcome = ResultOutcome.UNKNOWN
         if found is not None:
             outcome = late_outcome(found.record, order.lease_id, order.agent_id)
         session.outbox.answer(order.lease_id, outcome)
 
-    scene.lookups.ask(scene.namespace, task_of(cast("Any", order.lease_id)), answer)
+    scene.lookups.ask(scene.namespace, task_id, answer)
 
 
 def end_session(scene: Scene, order: commands.EndSession) -> None:

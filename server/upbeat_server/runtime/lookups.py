@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Answer: TypeAlias = Callable[[TaskSnapshot | Refusal | None], None]
 SLICE = 256
+AGAIN_S = 1.0
 
 
 class Lookups:
@@ -37,6 +38,14 @@ class Lookups:
         if not self._asked:
             asyncio.get_running_loop().call_soon(self._start)
         self._asked.setdefault(namespace, []).append((task_id, answer))
+
+    def ask_again(self, namespace: Namespace, task_id: TaskId, answer: Answer) -> None:
+        """Ask once more, after a while: the store could not say."""
+        asyncio.get_running_loop().call_later(AGAIN_S, self._ask_if_live, namespace, task_id, answer)
+
+    def _ask_if_live(self, namespace: Namespace, task_id: TaskId, answer: Answer) -> None:
+        if namespace.is_live:
+            self.ask(namespace, task_id, answer)
 
     def _start(self) -> None:
         asked, self._asked = self._asked, {}
