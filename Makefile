@@ -4,6 +4,7 @@
 # so that the checkout may stand in a folder with spaces in its name.
 
 PYTHON ?= python3
+JOBS ?= 2
 BUF_VERSION := 1.75.0
 
 PROTOS := $(wildcard protos/upbeat/v1/*.proto)
@@ -21,7 +22,7 @@ run: .venv/server.stamp build/stubs.sha256 ## Install what is needed, run the de
 	.venv/bin/upbeat demo --stay
 
 test: .venv/dev.stamp build/stubs.sha256 ## Install what is needed, run the tests (ARGS="-k word" goes to pytest)
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: lint types layers contract ## Lint, formatting, types, layers, sizes and names, contract
 

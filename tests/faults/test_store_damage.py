@@ -26,11 +26,6 @@ sys.stdin.read()
 """
 
 
-waits = pytest.mark.skipif(
-    not os.environ.get("DISK_ALL"), reason="waits five seconds for a lock: run make power, or set DISK_ALL=1"
-)
-
-
 @pytest.fixture(scope="module")
 def crashed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Told, Path]:
     """What clients were told by a server that was killed, and the files that it left."""
@@ -157,7 +152,6 @@ def test_a_store_in_use_is_refused_and_its_server_serves_on(crashed: tuple[Told,
     assert missing_from_file(told, path) == []
 
 
-@waits
 def test_a_lock_of_another_program_is_waited_for_and_survived(crashed: tuple[Told, Path], path: Path) -> None:
     told = Told()
     with StoreServer(path).stopped_at_the_end() as server:
@@ -182,7 +176,6 @@ def test_a_lock_of_another_program_is_waited_for_and_survived(crashed: tuple[Tol
         assert missing_from_server(told, server.address) == []
 
 
-@waits
 def test_a_start_on_a_store_that_another_program_locks_says_so(path: Path) -> None:
     close_in_order(path)
     holder = subprocess.Popen(
