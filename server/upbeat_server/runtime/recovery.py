@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger("upbeat.runtime")
 SLICE = 500
 COLLECT_EVERY = 50_000
-"""Allocations before the youngest generation is collected; a full collection is rare."""
+"""Allocations before the youngest generation is collected."""
+COLLECT_MIDDLE, COLLECT_ALL = 5, 400
+"""Collections of a generation before the next older one is collected: garbage that lived a little longer
+is gone within minutes, at a pause of some milliseconds; a full collection is rare.
+"""
 
 
 async def open_namespace(
@@ -78,7 +82,7 @@ def quiet_collector() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
-        gc.set_threshold(COLLECT_EVERY, 20, 100)
+        gc.set_threshold(COLLECT_EVERY, COLLECT_MIDDLE, COLLECT_ALL)
         gc.enable()
 
 
