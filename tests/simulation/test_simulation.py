@@ -31,6 +31,7 @@ OFTEN = frozenset(RARE) - {
 
 FAILED_ONCE = {
     622: "a watch that was too far behind was told to resume from where it was, for ever",
+    40047: "a task was submitted again in the moment of healing",
     30600: "a late result met a store that could not be read, and was answered on no stream",
     20021: "an agent with more slots than its outbox may hold was given up before it could read",
     2619: "the server was frozen while it stopped",

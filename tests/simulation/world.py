@@ -222,6 +222,8 @@ class World:
         if self.crew.unanswered():
             return False
         engines = self._engines()
+        if any(engine.tasks for engine in engines):
+            return False  # One that was submitted and is not durable yet.
         return not any(agent.in_use for engine in engines for agent in engine.fleet.agents.values())
 
     def _engines(self) -> list[Any]:
