@@ -1,4 +1,4 @@
-"""``kill -9`` of the server, again and again under load: with the other rounds some twenty in the default run."""
+"""``kill -9`` of the server again and again, under load: with the other rounds some twenty in every run."""
 
 from __future__ import annotations
 
