@@ -200,6 +200,7 @@ class Engine:
         if not signature.live:
             del self.queue.signatures[signature.requirement]
             self.fleet.unwatch(signature)
+            signature.lanes.clear()  # They know it as well: nothing is left to the collector.
 
     def fail(self, task: Task, error: Error, now_ms: int) -> None:
         """End a task as FAILED."""

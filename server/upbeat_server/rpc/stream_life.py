@@ -45,7 +45,8 @@ class StreamLife:
 
     def cancel(self) -> None:
         """Stop what still runs. Synchronous, for a handler's ``finally``."""
-        for task in self._tasks:
+        tasks, self._tasks = self._tasks, []  # Kept, they would keep this by the frames they ended in.
+        for task in tasks:
             task.cancel()
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:

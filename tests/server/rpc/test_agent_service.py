@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import grpc
@@ -296,3 +298,24 @@ async def test_a_stream_that_never_says_hello_is_ended(monkeypatch: pytest.Monke
     async with served() as server:
         told = await end_of(server.agents.Connect(timeout=PATIENCE_S))
         assert (told.code, told.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "HELLO_REQUIRED")
+
+
+@pytest.mark.parametrize("word", ["goodbye", "none"])
+async def test_a_session_that_ended_is_gone_without_the_collector(word: str) -> None:
+    async with served() as server:
+        agent = await WireAgent(server).connect()
+        (session,) = server.orchestrator._catalog.all()[0].sessions.values()
+        gone = weakref.ref(session)
+        del session
+        gc.collect()
+        gc.disable()
+        try:
+            if word == "goodbye":
+                await agent.say(goodbye={"reason": "done"})
+                await agent.stream.done_writing()
+                assert await agent.stream.read() is grpc.aio.EOF
+            else:
+                agent.stream.cancel()
+            await until(lambda: gone() is None)
+        finally:
+            gc.enable()
