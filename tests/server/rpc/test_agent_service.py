@@ -304,6 +304,8 @@ async def test_a_stream_that_never_says_hello_is_ended(monkeypatch: pytest.Monke
 async def test_a_session_that_ended_is_gone_without_the_collector(word: str) -> None:
     async with served() as server:
         agent = await WireAgent(server).connect()
+        await server.submit()
+        await agent.finish((await agent.assignment()).lease_id)
         (session,) = server.orchestrator._catalog.all()[0].sessions.values()
         gone = weakref.ref(session)
         del session
