@@ -29,6 +29,8 @@ log = logging.getLogger("upbeat.agent")
 
 GOODBYE_S = 2.0
 """How long the server may take to end the stream after goodbye."""
+WELCOME_S = 30.0
+"""How long the server may take to answer hello."""
 MOVING_S = 2.0
 """How long results may take to be acknowledged by a server that is leaving."""
 
@@ -114,12 +116,19 @@ class Link:
         """One stream, from hello to its end; answers how it ended."""
         self._move_until = None
         self._session.connected(_now_ms())
-        self._duplex = Duplex(stub.Connect(metadata=self._metadata), self)
+        self._duplex = duplex = Duplex(stub.Connect(metadata=self._metadata), self)
+        greeting = asyncio.get_running_loop().call_later(WELCOME_S, self._expect_welcome, duplex)
         try:
-            return await self._duplex.run()
+            return await duplex.run()
         finally:
+            greeting.cancel()
             self._duplex = None
             self._floor.flow(is_flowing=False)
+
+    def _expect_welcome(self, duplex: Duplex) -> None:
+        """A hello that was lost on the way is never answered, however well the connection is."""
+        if self._session.phase is Phase.GREETING:
+            duplex.hang_up()
 
     # The dialogue.
 

@@ -97,7 +97,7 @@ class Partition:
 
     def far_comes_back(self) -> None:
         """It is told to stop, what it reports all the same is STALE, and it gets work again."""
-        self.far.wait_for(lambda facts: _count(facts, f.Stopped) == TASKS)
+        self.far.wait_for(lambda facts: _count(facts, f.Stopped) == TASKS, 150.0)
         self.far.wait_for(lambda facts: _count(facts, f.Judged) >= 2 * TASKS // 3)
         assert {fact.outcome for fact in self.far.facts() if isinstance(fact, f.Judged)} == {"STALE"}
         assert {fact.reason for fact in self.far.facts() if isinstance(fact, f.Stopped)} == {"LEASE_LOST"}

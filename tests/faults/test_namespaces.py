@@ -12,6 +12,8 @@ from tests.faults.partition import TASKS, Partition
 from tests.support.net_namespace import Cable, cable
 from tests.support.server_process import ServerProcess
 
+pytestmark = pytest.mark.timeout(300)  # A connection that lost bytes may be noticed late.
+
 
 @pytest.fixture
 def line() -> Iterator[Cable]:

@@ -17,6 +17,8 @@ from tests.support.server_process import ServerProcess
 SHORT_ROUNDS = 8
 """Of the kinds of faults there are; ``make faults KIND=network`` has them all."""
 
+pytestmark = pytest.mark.timeout(300)  # A connection that lost bytes may be noticed late.
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
