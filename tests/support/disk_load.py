@@ -88,7 +88,7 @@ class Submitter:
             for request_id, result in zip(request_ids, answer.results, strict=True):
                 if result.HasField("task"):
                     self._told.acknowledge(request_id, result.task.task_id)
-                else:
+                elif result.error.reason != "SERVER_BUSY":  # A repeat: its task is just being forgotten.
                     self._told.wrong.append(f"{request_id} was refused: {result.error.message}")
             return
 
