@@ -30,8 +30,13 @@ _QUIET: Final[dict[str, int]] = {
 }
 """Libraries that have little to tell an operator."""
 
-_TELLS_HEADERS: Final = "grpc._cython.cygrpc"
-"""Where grpc writes a header that is not UTF-8: all of it, a token too."""
+_GRPC_CORE: Final = "grpc._cython.cygrpc"
+_UNTOLD: Final = ("Invalid encoding on", "ExecuteBatchError raised in core")
+"""What grpc writes there and no operator may, or need, read.
+
+A header that is not UTF-8: all of it, a token too. And the status of a call whose peer left while it
+was being sent: grpc is silent about that but for the instant before it has heard of it.
+"""
 
 _MULTILINE: Final = "exception"
 
@@ -69,7 +74,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     root.setLevel(settings.level.upper())
     for name, level in _QUIET.items():
         logging.getLogger(name).setLevel(max(level, root.level))
-    logging.getLogger(_TELLS_HEADERS).addFilter(_tells_no_header)
+    logging.getLogger(_GRPC_CORE).addFilter(_is_told)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -90,5 +95,5 @@ def escape_control_characters(_logger: WrappedLogger, _method: str, event: Event
     return event
 
 
-def _tells_no_header(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith("Invalid encoding on")
+def _is_told(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(_UNTOLD)

@@ -95,3 +95,14 @@ def test_a_header_of_a_caller_that_grpc_cannot_read_stays_out_of_the_log() -> No
     told.error("Invalid encoding on %s", b"Bearer secret\xff")
     told.error("something else")
     assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["something else"]
+
+
+def test_a_peer_that_leaves_while_its_status_is_sent_is_no_event() -> None:
+    stream = io.StringIO()
+    logs.configure(LogSettings(format="json"), stream)
+    told = logging.getLogger("grpc._cython.cygrpc")
+    # As grpc.aio calls it: the method is formatted into the message.
+    told.exception("ExecuteBatchError raised in core by servicer method [/a.B/C]")
+    told.error("Unexpected [ValueError] raised by servicer method [/a.B/C]")
+    events = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert events == ["Unexpected [ValueError] raised by servicer method [/a.B/C]"]
