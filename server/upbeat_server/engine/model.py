@@ -179,6 +179,188 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     side_effects: int = 1
     dedup_key: str = ""
     traceparent: str = ""
+    collaboration: Collaboration | None = None  # Then ``type`` is empty.
+    name: str = ""  # Of a step within its collaboration.
+    context: tuple[ContextEntry, ...] = ()  # What a child is given besides its input.
+
+
+class ContextEntry(msgspec.Struct, frozen=True, gc=False):
+    """Something a child is given besides its input."""
+
+    name: str
+    payload: Payload
+
+
+class Budget(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a collaboration may use, all its descendants together; 0 is no limit."""
+
+    children_max: int = 0
+    attempts_max: int = 0
+    cost_micros_max: int = 0
+    attempt_cost_micros: int = 0  # What one attempt is reserved with.
+
+
+class StopWhen(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A condition on an output: the value at a JSON pointer."""
+
+    pointer: str = ""
+    equals: bytes = b"null"  # As JSON.
+
+
+class Sequential(msgspec.Struct, frozen=True, omit_defaults=True, tag="sequential"):
+    """Steps one after the other. The numbers of choices are those of the wire here and below."""
+
+    steps: tuple[TaskSpec, ...]
+    context: int = 2  # 1 previous, 2 original and previous, 3 all.
+    on_step_failure: int = 1  # 1 fail, 2 skip, 3 fallback.
+    fallback: TaskSpec | None = None
+    stop_when: StopWhen | None = None
+
+
+class Parallel(msgspec.Struct, frozen=True, omit_defaults=True, tag="parallel"):
+    """Steps at the same time, or one step for each item of a list."""
+
+    steps: tuple[TaskSpec, ...]
+    map_over: str | None = None  # JSON pointer into the input.
+    join: int = 1  # 1 all, 2 quorum, 3 any, 4 settled.
+    quorum: int = 0
+    failure_policy: int = 1  # 1 fail fast, 2 collect.
+    reducer: TaskSpec | None = None
+    output_form: int = 1  # 1 list, 2 by name.
+
+
+class Pipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="pipeline"):
+    """Items through stages."""
+
+    stages: tuple[TaskSpec, ...]
+    items: tuple[Payload, ...] = ()
+    open: bool = False
+    items_pointer: str | None = None
+    barrier: bool = False
+    stage_concurrency: int = 16
+    buffer: int = 16
+    ordering: int = 1  # 1 preserve, 2 unordered.
+    on_item_failure: int = 1  # 1 fail, 2 drop, 3 dead letter.
+    max_item_failures: int = 0
+
+
+class Consensus(msgspec.Struct, frozen=True, omit_defaults=True, tag="consensus"):
+    """Ballots of several agents."""
+
+    voter: TaskSpec
+    voters: int = 3
+    rule: int = 1  # 1 majority, 2 plurality, 3 supermajority, 4 unanimous.
+    supermajority: float = 0.0
+    quorum: int = 0  # Resolved at the door, never 0 behind it.
+    vote: str = ""
+    normalize: int = 0  # 0 by content type, 1 exact, 2 trim and casefold, 3 canonical JSON, 4 number.
+    tolerance: float = 0.0
+    choices: tuple[str, ...] = ()
+    weights: int = 1  # 1 equal, 2 static, 3 performance.
+    weight_label: str = ""
+    early_decision: bool = True
+    on_no_consensus: int = 1  # 1 fail, 2 tie-break, 3 extra voter, 4 judge.
+    judge: TaskSpec | None = None
+    rounds: int = 1
+    aggregate: int = 0  # 0 none, 1 median, 2 mean, 3 trimmed mean.
+
+
+class Competitive(msgspec.Struct, frozen=True, omit_defaults=True, tag="competitive"):
+    """Candidates of which one wins; a single one was multiplied at the door."""
+
+    candidates: tuple[TaskSpec, ...]
+    select: int = 1  # 1 first success, 2 first acceptable, 3 best of.
+    accept: str = ""  # CEL over ``output``.
+    validator: TaskSpec | None = None
+    score: str = ""
+    judge: TaskSpec | None = None
+    launch: int = 1  # 1 all, 2 hedged, 3 staged.
+    hedge_delay_ms: int = 0  # 0: learned.
+    hedge_quantile: float = 0.95
+
+
+class CustomMode(msgspec.Struct, frozen=True, omit_defaults=True, tag="custom"):
+    """A mode that is installed under a name."""
+
+    name: str
+    params: Payload = NO_PAYLOAD
+    steps: tuple[TaskSpec, ...] = ()
+
+
+class Collaboration(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the children of a task work together; defaults resolved."""
+
+    mode: Sequential | Parallel | Pipeline | Consensus | Competitive | CustomMode
+    step_timeout_ms: int = 0
+    max_concurrency: int = 16
+    distinct_agents: bool = False  # Resolved at the door.
+    on_infeasible: int = 1  # 1 wait, 2 fail fast.
+    cancel_grace_ms: int = 5_000
+    include_partial: bool = True
+    budget: Budget | None = None
+
+
+class Tally(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One value that was voted for."""
+
+    value: bytes  # As JSON.
+    ballots: int
+    weight: float
+
+
+class ChildOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a child of a failed collaboration came to."""
+
+    task_id: int
+    ordinal: int
+    state: int
+    name: str = ""
+    output: Payload | None = None
+    error: Error | None = None
+
+
+class ItemError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An item of a pipeline that was given up in a stage."""
+
+    index: int
+    stage: int
+    task_id: int
+    error: Error | None = None
+
+
+class CollaborationResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a collaboration came to; what does not belong to its mode has its default."""
+
+    mode: str = ""
+    winner_id: int = 0
+    child_ids: tuple[int, ...] = ()
+    tally: tuple[Tally, ...] = ()
+    margin: float = 0.0
+    winning_value: bytes = b""  # As JSON; empty: none.
+    dissent_ids: tuple[int, ...] = ()
+    missing: int = 0
+    abstained: int = 0
+    decided_early: bool = False
+    rounds: int = 0
+    partial: tuple[ChildOutcome, ...] = ()
+    partial_truncated: bool = False
+    item_errors: tuple[ItemError, ...] = ()
+    failed_items: int = 0
+    completed_items: int = 0
+    wasted_ms: int = 0
+
+
+class GroupRecord(msgspec.Struct, omit_defaults=True):
+    """What is durable of a collaboration besides its children, which say the rest."""
+
+    memo: bytes = b""  # What its mode froze when it began, and the mode's own business.
+    items: int = 0  # Appended to an open pipeline so far.
+    items_closed: bool = False
+    live: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    result: CollaborationResult | None = None
 
 
 class Attempt(msgspec.Struct, omit_defaults=True):
@@ -218,6 +400,10 @@ class TaskRecord(msgspec.Struct, omit_defaults=True):
     revision: int = 0  # Of the last change.
     accepted_attempt: int = 0  # The attempt whose result (or error, last) ended the task.
     failed_agents: list[str] = []  # Agents whose attempts failed, at most 16.
+    ordinal: int = 0  # Of a child: its place among those of its parent, from 0.
+    member: str = ""  # Of a child: what it is to its parent's mode.
+    submit_ms: int = 0  # Of a child: when its root was submitted, which is its place in the queue.
+    group: GroupRecord | None = None  # Of a collaboration.
     newer: bytes = b""  # As a newer release wrote it, if one did; the codec's own business.
 
 

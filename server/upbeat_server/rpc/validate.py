@@ -319,4 +319,6 @@ _READERS: dict[int, Reader] = {  # By field number of TaskSpec.
     17: _read_unsupported("limits"),
     18: _read_traceparent,
     19: _read_unsupported("collaboration"),
+    20: _read_unsupported("name"),
+    21: _read_unsupported("context"),
 }

@@ -1,0 +1,1 @@
+"""The five collaboration modes, and the group of tasks that works under one."""
