@@ -8,7 +8,7 @@ from upbeat_server.engine.model import FINISHED
 from upbeat_server.store.store import NamespaceBatch, TaskRow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED = 2, 3, 4, 5, 6
 
@@ -33,6 +33,12 @@ def later_row(task_id: int, state: int, end_ms: int = 0, record: bytes = b"later
     return TaskRow(task_id, state, "", 0, 0, end_ms, 0, record)
 
 
-def batch(*rows: TaskRow, namespace: str = "default", epoch: int = 1, clock_ms: int = 1) -> NamespaceBatch:
+def batch(
+    *rows: TaskRow,
+    namespace: str = "default",
+    epoch: int = 1,
+    clock_ms: int = 1,
+    notes: Sequence[tuple[str, str, bytes | None]] = (),
+) -> NamespaceBatch:
     """What one turn changed."""
-    return NamespaceBatch(namespace, epoch, clock_ms, clock_ms, list(rows))
+    return NamespaceBatch(namespace, epoch, clock_ms, clock_ms, list(rows), list(notes))

@@ -60,5 +60,6 @@ async def write_store(path: Path, namespace: str = "default") -> None:
     store = SqliteStore(path)
     await store.open()
     await store.adopt(namespace)
-    await store.commit([NamespaceBatch(namespace, 1, CLOCK_MS, 4, rows())])
+    notes: list[tuple[str, str, bytes | None]] = [("colour", "sky", b"blue")]
+    await store.commit([NamespaceBatch(namespace, 1, CLOCK_MS, 4, rows(), notes)])
     await store.close()

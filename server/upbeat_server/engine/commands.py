@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from upbeat_server.engine.task import Task
 
 
+class PersistNote(msgspec.Struct):
+    """Make a note durable: what must outlive a restart and is no task. The last of a turn counts."""
+
+    kind: str
+    key: str
+    value: bytes | None  # None removes it.
+
+
 class Persist(msgspec.Struct):
     """Make the task durable as it is at the end of the turn. Often repeated within one."""
 
@@ -177,6 +185,7 @@ class PurgeFinished(msgspec.Struct):
 
 Command: TypeAlias = (
     Persist
+    | PersistNote
     | Submitted
     | SubmissionKnown
     | SubmissionRefused

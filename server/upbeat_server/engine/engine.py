@@ -35,6 +35,8 @@ from upbeat_server.engine.task_machine import TaskInput, next_state
 from upbeat_server.engine.timers import WAKE_NEVER, Timers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from upbeat_server.engine.agent import Agent
     from upbeat_server.engine.choice import Choice
     from upbeat_server.engine.commands import Command
@@ -80,14 +82,18 @@ class Engine:
         tasks: list[tuple[TaskRecord, TaskSpec, Predicate | None, int]],
         finished_requests: list[tuple[str, int]],
         *,
+        members: Sequence[tuple[TaskRecord, TaskSpec]] = (),  # noqa: ARG002 - groups are not built yet
+        notes: Sequence[tuple[str, str, bytes]] = (),  # noqa: ARG002 - the bus is not built yet
         is_copy: bool = False,
     ) -> None:
         """Take over what was durable. Once, before any step.
 
         ``tasks`` are the unfinished ones with their compiled selectors and the size of
         their stored spec in bytes. RUNNING ones keep their lease: their attempt's time
-        stands still until the agent comes back or the adoption grace is over. ``is_copy``: what
-        is unfinished here may have gone on elsewhere (``restored.py``).
+        stands still until the agent comes back or the adoption grace is over. ``members`` are
+        finished tasks whose parent is unfinished, by id; ``notes`` are (kind, key, value) as
+        ``PersistNote`` wrote them. ``is_copy``: what is unfinished here may have gone on elsewhere
+        (``restored.py``).
         """
         self.is_copy = is_copy
         for request_id, task_id in finished_requests:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def batch_of(namespace: Namespace) -> NamespaceBatch:
-    """Encode each changed task once."""
+    """Encode each changed task once; notes come as they are kept."""
     encoded = namespace.encoded
     rows: list[TaskRow] = []
     tasks = sorted(namespace.dirty.values(), key=_revision)
@@ -37,7 +37,8 @@ def batch_of(namespace: Namespace) -> NamespaceBatch:
             )
         )
     engine = namespace.engine
-    return NamespaceBatch(namespace.name, engine.epoch, namespace.now_ms(), engine.revision, rows)
+    notes = [(kind, key, value) for (kind, key), value in namespace.notes.items()]
+    return NamespaceBatch(namespace.name, engine.epoch, namespace.now_ms(), engine.revision, rows, notes)
 
 
 def publish(namespace: Namespace) -> None:

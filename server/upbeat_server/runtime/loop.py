@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from upbeat_server.engine.commands import Persist
+from upbeat_server.engine.commands import Persist, PersistNote
 from upbeat_server.engine.events import TasksSubmitted, TurnEnded
 from upbeat_server.engine.step import step
 from upbeat_server.runtime.batch import batch_of, publish
@@ -137,13 +137,13 @@ class Loop:
         batches: list[NamespaceBatch] = []
         for namespace in touched:
             orders[namespace] = self._collect(namespace)
-            if namespace.dirty:
+            if namespace.is_changed:
                 batches.append(batch_of(namespace))
         self._observer.turned(self._time() - started, events)
         is_durable = not batches or await self._commit(batches)
         for namespace, performed in orders.items():
             # One that had nothing to make durable answers whatever became of the others.
-            if namespace.is_live and (is_durable or not namespace.dirty):
+            if namespace.is_live and (is_durable or not namespace.is_changed):
                 self._perform(namespace, performed, started)
         self._finish()
 
@@ -186,10 +186,12 @@ class Loop:
     def _collect(self, namespace: Namespace) -> list[Command]:
         """Split the turn's orders: what to make durable, and what to perform afterwards."""
         orders: list[Command] = []
-        dirty = namespace.dirty
+        dirty, notes = namespace.dirty, namespace.notes
         for order in namespace.commands:
             if type(order) is Persist:
                 dirty[order.task.task_id] = order.task
+            elif type(order) is PersistNote:
+                notes[order.kind, order.key] = order.value
             else:
                 orders.append(order)
         namespace.commands = []
@@ -239,6 +241,7 @@ class Loop:
             log.exception("effect_broke", namespace=namespace.name)
             self._lose([namespace], reopen=False)
         namespace.dirty = {}
+        namespace.notes = {}
         namespace.encoded = {}
 
     def _finish(self) -> None:

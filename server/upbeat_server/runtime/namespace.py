@@ -50,6 +50,7 @@ class Namespace:
         # Of the turn that is being made: what to perform, and what to make durable.
         self.commands: list[Command] = []
         self.dirty: dict[TaskId, Task] = {}
+        self.notes: dict[tuple[str, str], bytes | None] = {}  # By kind and key; None: removed.
         self.encoded: dict[TaskId, bytes] = {}
         self.revision = engine.revision  # Of the last commit.
         self.routes: dict[int, Route] = {}
@@ -59,6 +60,11 @@ class Namespace:
         self.task_watches = TaskWatches(bounds.watches, self.revision)
         self.agent_watches = AgentWatches()
         self._clock = clock
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the turn that is being made has something to make durable."""
+        return bool(self.dirty or self.notes)
 
     def now_ms(self) -> int:
         """Engine time."""

@@ -51,8 +51,19 @@ async def open_namespace(
         tasks.append(_restored(stored))
         if number % SLICE == 0:
             await asyncio.sleep(0)  # Other namespaces may be at work.
+    members: list[tuple[TaskRecord, TaskSpec]] = []
+    for number, stored in enumerate(adoption.members, 1):
+        members.append((codec.decode_record(stored.record), codec.decode_spec(stored.spec)))
+        if number % SLICE == 0:
+            await asyncio.sleep(0)
     try:
-        engine.restore(tasks, adoption.finished_requests, is_copy=adoption.is_copy)
+        engine.restore(
+            tasks,
+            adoption.finished_requests,
+            members=members,
+            notes=adoption.notes,
+            is_copy=adoption.is_copy,
+        )
     except Exception as error:
         # Bytes that were turned over may still be a record, of a state or an attempt that there is not.
         raise StoreInvalid(

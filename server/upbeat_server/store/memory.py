@@ -39,7 +39,7 @@ class _Kept(msgspec.Struct):
 
 
 class _Namespace:
-    """The tasks of one namespace, by id and by end."""
+    """The tasks of one namespace, by id and by end, and its notes."""
 
     def __init__(self) -> None:
         self.epoch = 0
@@ -48,6 +48,7 @@ class _Namespace:
         self.tasks: dict[int, _Kept] = {}
         self.ids: list[int] = []  # Sorted; purged ones stay until they are many.
         self.ended: list[tuple[int, int]] = []  # (end_ms, task_id), sorted.
+        self.notes: dict[tuple[str, str], bytes] = {}
 
     def write(self, row: TaskRow) -> None:
         kept = self.tasks.get(row.task_id)
@@ -74,10 +75,25 @@ class _Namespace:
             self.ids.insert(where, row.task_id)
         return kept
 
-    def forget(self, count: int) -> Purged:
-        """Drop the ``count`` tasks that ended first."""
-        gone = [self.tasks.pop(task_id).row for _, task_id in self.ended[:count]]
-        del self.ended[:count]
+    def note(self, kind: str, key: str, value: bytes | None) -> None:
+        place = clean_text(kind), clean_text(key)
+        if value is None:
+            self.notes.pop(place, None)
+        else:
+            self.notes[place] = value
+
+    def is_member(self, task_id: int) -> bool:
+        """Whether a task has a parent that is unfinished."""
+        parent = self.tasks.get(self.tasks[task_id].row.parent_id)
+        return parent is not None and not parent.row.end_ms
+
+    def forget(self, count: int, limit: int) -> Purged:
+        """Drop up to ``limit`` of the ``count`` tasks that ended first."""
+        old = self.ended[: max(0, count)]
+        going = [end for end in old if not self.is_member(end[1])][: max(0, limit)]
+        gone = [self.tasks.pop(task_id).row for _, task_id in going]
+        dropped = set(going)
+        self.ended = [end for end in old if end not in dropped] + self.ended[len(old) :]
         if len(self.ids) > 2 * len(self.tasks):
             self.ids = sorted(self.tasks)
         return Purged([row.task_id for row in gone], [row.request_id for row in gone if row.request_id])
@@ -99,9 +115,9 @@ class MemoryStore:
         self._is_open = False
 
     async def namespaces(self) -> list[str]:
-        """The namespaces that hold tasks."""
+        """The namespaces that hold tasks or notes."""
         self._check_open()
-        return sorted(name for name, space in self._namespaces.items() if space.tasks)
+        return sorted(name for name, space in self._namespaces.items() if space.tasks or space.notes)
 
     async def adopt(self, namespace: str) -> Adoption:
         """Raise the epoch and answer what there is."""
@@ -115,7 +131,16 @@ class MemoryStore:
         ]
         rows = [space.tasks[task_id].row for _, task_id in space.ended]
         requests = [(row.request_id, row.task_id) for row in rows if row.request_id]
-        return Adoption(space.epoch, space.clock_ms, space.revision, unfinished, requests)
+        members = sorted(task_id for _, task_id in space.ended if space.is_member(task_id))
+        return Adoption(
+            space.epoch,
+            space.clock_ms,
+            space.revision,
+            unfinished,
+            requests,
+            [(kind, key, space.notes[kind, key]) for kind, key in sorted(space.notes)],
+            [space.tasks[task_id].as_stored() for task_id in members],
+        )
 
     async def commit(self, batches: list[NamespaceBatch]) -> None:
         """Write all or, when one epoch is not the current one, nothing."""
@@ -131,6 +156,8 @@ class MemoryStore:
             space.revision = max(space.revision, batch.revision)
             for row in batch.rows:
                 space.write(row)
+            for kind, key, value in batch.notes:
+                space.note(kind, key, value)
 
     async def get(self, namespace: str, task_ids: list[int]) -> list[StoredTask | None]:
         """The tasks as asked for."""
@@ -168,7 +195,7 @@ class MemoryStore:
         if space is None:
             return Purged([], [])
         old = bisect_left(space.ended, (before_ms, 0))
-        return space.forget(min(limit, max(old, len(space.ended) - keep)))
+        return space.forget(max(old, len(space.ended) - max(0, keep)), limit)
 
     def _check_open(self) -> None:
         if not self._is_open:

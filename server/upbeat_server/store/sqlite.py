@@ -42,6 +42,7 @@ _ADOPT = sql_file("queries/adopt.sql")
 _NAMESPACES = (
     "select name from namespace where exists"
     " (select 1 from task where task.namespace_id = namespace.namespace_id)"
+    " or exists (select 1 from note where note.namespace_id = namespace.namespace_id)"
 )
 _UNFINISHED = tuple(int(state) for state in TaskState if state not in FINISHED)
 
@@ -98,7 +99,7 @@ class SqliteStore:
             await asyncio.to_thread(opened.stop)
 
     async def namespaces(self) -> list[str]:
-        """The namespaces that hold tasks."""
+        """The namespaces that hold tasks or notes."""
         return await self._open().scans.run(_read_namespaces)
 
     async def adopt(self, namespace: str) -> Adoption:
@@ -116,7 +117,11 @@ class SqliteStore:
         requests = await self._open().scans.run(
             lambda connection: sqlite_reader.read_finished_requests(connection, namespace_id)
         )
-        return Adoption(epoch, clock_ms, revision, unfinished, requests, bool(is_copy))
+        notes = await self._open().scans.run(
+            lambda connection: sqlite_reader.read_notes(connection, namespace_id)
+        )
+        members = await self._members(namespace_id)
+        return Adoption(epoch, clock_ms, revision, unfinished, requests, notes, members, bool(is_copy))
 
     async def commit(self, batches: list[NamespaceBatch]) -> None:
         """Write in one transaction, together with what else waits for the disk.
@@ -169,6 +174,20 @@ class SqliteStore:
     ) -> list[StoredTask]:
         return await self._open().scans.run(
             lambda connection: sqlite_reader.read_page(connection, namespace_id, query, limit, bytes_max)
+        )
+
+    async def _members(self, namespace_id: int) -> list[StoredTask]:
+        """The finished tasks whose parent is unfinished, loaded a portion at a time."""
+        members: list[StoredTask] = []
+        while page := await self._members_behind(namespace_id, members[-1].task_id if members else 0):
+            members += page
+        return members
+
+    async def _members_behind(self, namespace_id: int, after_id: int) -> list[StoredTask]:
+        return await self._open().scans.run(
+            lambda connection: sqlite_reader.read_members(
+                connection, namespace_id, after_id, ADOPTION_ROWS, ADOPTION_BYTES
+            )
         )
 
     def _open(self) -> _Opened:

@@ -34,7 +34,7 @@ COMPANIONS = ("-wal", "-shm", "-journal")
 
 _COUNTS = (
     "select (select count(*) from namespace), (select count(*) from task),"
-    " (select count(*) from task where end_ms > 0)"
+    " (select count(*) from task where end_ms > 0), (select count(*) from note)"
 )
 _MARK = (
     "insert into copy (made_ms) values (cast(unixepoch('subsec') * 1000 as integer));"
@@ -126,8 +126,8 @@ def _look_at(draft: Path) -> Contents:
     with contextlib.closing(open_beside(draft)) as copy:
         for violation in integrity(copy):
             raise StoreInvalid(f"the copy is not whole, as the store may not be: {violation.text}")
-        namespaces, tasks, finished = copy.execute(_COUNTS).fetchone() or (0, 0, 0)
-    return Contents(namespaces, tasks, finished, draft.stat().st_size)
+        namespaces, tasks, finished, notes = copy.execute(_COUNTS).fetchone() or (0, 0, 0, 0)
+    return Contents(namespaces, tasks, finished, notes, draft.stat().st_size)
 
 
 def _put_in_place(draft: Path, target: Path, *, replaces: bool) -> None:

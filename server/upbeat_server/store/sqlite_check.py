@@ -39,6 +39,8 @@ _LABELS = (
 _ORPHANS = {
     "a spec without its task": "select namespace_id, task_id from spec except"
     " select namespace_id, task_id from task",
+    "notes without their namespace": "select namespace_id, 0 from note except"
+    " select namespace_id, 0 from namespace",
     "tasks without their namespace": "select namespace_id, 0 from task except"
     " select namespace_id, 0 from namespace",
 }
@@ -59,6 +61,7 @@ class Contents(msgspec.Struct):
     namespaces: int = 0
     tasks: int = 0
     finished: int = 0
+    notes: int = 0
     bytes: int = 0
 
 
@@ -92,6 +95,7 @@ class Check:
             self.contents.bytes = int(connection.pragma("page_count")) * int(connection.pragma("page_size"))
             yield from integrity(connection)
             yield from _schema(connection)
+            self.contents.notes = int(connection.execute("select count(*) from note").get)
             yield from self._meaning(connection)
         except apsw.CorruptError as error:
             yield Violation("", 0, f"the file is damaged, the rest cannot be read: {error}")

@@ -28,11 +28,12 @@ class Frame(msgspec.Struct, frozen=True):
     tasks: str
     specs: str
     labels: str
+    notes: str
     payload: bytes
 
-    def bindings(self) -> tuple[str, str, str, str, bytes]:
+    def bindings(self) -> tuple[str, str, str, str, str, bytes]:
         """In the order of the view."""
-        return self.spaces, self.tasks, self.specs, self.labels, self.payload
+        return self.spaces, self.tasks, self.specs, self.labels, self.notes, self.payload
 
 
 def frame_of(batches: Iterable[NamespaceBatch], namespace_ids: Mapping[str, int]) -> Frame:
@@ -41,6 +42,7 @@ def frame_of(batches: Iterable[NamespaceBatch], namespace_ids: Mapping[str, int]
     tasks: list[tuple[Any, ...]] = []
     specs: list[tuple[int, int, int, int]] = []
     labels: list[tuple[int, str, str, int]] = []
+    last: dict[tuple[int, str, str], bytes | None] = {}  # Of several commits: the last note under a key.
     parts: list[bytes] = []
     offset = 1
     for batch in batches:
@@ -48,6 +50,8 @@ def frame_of(batches: Iterable[NamespaceBatch], namespace_ids: Mapping[str, int]
         if space is None:
             raise StaleEpoch(f"namespace {batch.namespace!r} was never adopted")
         spaces.append((space, batch.epoch, batch.clock_ms, batch.revision))
+        for kind, key, value in batch.notes:
+            last[space, clean_text(kind), clean_text(key)] = value
         for row in batch.rows:
             size = len(row.record)
             tasks.append(
@@ -62,14 +66,32 @@ def frame_of(batches: Iterable[NamespaceBatch], namespace_ids: Mapping[str, int]
                 parts.append(row.spec)
                 offset += size
                 labels.extend((space, key, value, row.task_id) for key, value in row.labels.items())
+    notes = _notes(last, offset, parts)
     payload = b"".join(parts) or b"\0"  # Of an empty blob, SQLite's substr is null, not empty.
-    return Frame(_text(spaces), _text(tasks), _text(specs), _text(labels), payload)
+    return Frame(_text(spaces), _text(tasks), _text(specs), _text(labels), _text(notes), payload)
+
+
+def _notes(
+    last: dict[tuple[int, str, str], bytes | None], offset: int, parts: list[bytes]
+) -> list[tuple[int, str, str, int, int | None]]:
+    """The rows of notes; their values are put behind the other bytes."""
+    rows: list[tuple[int, str, str, int, int | None]] = []
+    for (space, kind, key), value in last.items():
+        rows.append((space, kind, key, offset, None if value is None else len(value)))
+        if value:
+            parts.append(value)
+            offset += len(value)
+    return rows
 
 
 def size_of(batches: Iterable[NamespaceBatch]) -> int:
     """Bytes of payload, and a little for each row."""
-    rows: Iterable[TaskRow] = (row for batch in batches for row in batch.rows)
-    return sum(200 + len(row.record) + len(row.spec or b"") for row in rows)
+    size = 0
+    for batch in batches:
+        rows: list[TaskRow] = batch.rows
+        size += sum(200 + len(row.record) + len(row.spec or b"") for row in rows)
+        size += sum(100 + len(value or b"") for _, _, value in batch.notes)
+    return size
 
 
 def _text(rows: list[tuple[Any, ...]]) -> str:

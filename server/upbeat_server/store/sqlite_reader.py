@@ -33,6 +33,8 @@ _LAST_ID = (1 << 63) - 1
 _TASKS = sql_file("queries/tasks.sql")
 _CREATED_BEFORE = sql_file("queries/created_before.sql")
 _ENDED_FIRST = sql_file("queries/ended_first.sql")
+_MEMBERS = sql_file("queries/members.sql")
+_NOTES = sql_file("queries/notes.sql")
 _NEWEST_TO_GO = (
     "select end_ms, task_id from task indexed by task_end where namespace_id = ? and end_ms > 0"
     " order by end_ms desc, task_id desc limit 1 offset ?"
@@ -115,11 +117,37 @@ def read_page(
     try:
         plan = plan_of(namespace_id, query, _span(connection, namespace_id, query))
         row = _first(connection, plan.sql, {**plan.bindings, "limit": limit})
-        ids, sizes = (_ids(text) for text in row)
-        fitting = sum(1 for total in accumulate(sizes) if total <= bytes_max)
-        return read_tasks(connection, namespace_id, ids[: max(1, fitting)])
+        return _fitting(connection, namespace_id, row, bytes_max)
     finally:
         connection.execute("rollback")
+
+
+def read_members(
+    connection: apsw.Connection, namespace_id: int, after_id: int, limit: int, bytes_max: int
+) -> list[StoredTask]:
+    """The next finished tasks whose parent is unfinished, by id; as much as ``read_page`` answers."""
+    bindings = {"namespace_id": namespace_id, "after_id": after_id, "limit": limit}
+    connection.execute("begin")
+    try:
+        return _fitting(connection, namespace_id, _first(connection, _MEMBERS, bindings), bytes_max)
+    finally:
+        connection.execute("rollback")
+
+
+def read_notes(connection: apsw.Connection, namespace_id: int) -> list[tuple[str, str, bytes]]:
+    """(kind, key, value) of all notes, by kind and key."""
+    found: list[tuple[str, str, bytes]] = []
+    kind = key = ""
+    while True:
+        bindings = {"namespace_id": namespace_id, "kind": kind, "key": key, "limit": IDS_PER_STATEMENT}
+        kinds, keys, sizes, values = _first(connection, _NOTES, bindings)
+        names = list(zip(_texts(kinds), _texts(keys), strict=True))
+        if not names:
+            return found
+        at = 0
+        for (kind, key), end in zip(names, accumulate(_ids(sizes)), strict=True):
+            found.append((kind, key, values[at:end]))
+            at = end
 
 
 def read_finished_requests(connection: apsw.Connection, namespace_id: int) -> list[tuple[str, int]]:
@@ -146,6 +174,15 @@ def read_ended_first(
     row = _first(connection, _ENDED_FIRST, bindings)
     ids, requests = row
     return _ids(ids), _texts(requests)
+
+
+def _fitting(
+    connection: apsw.Connection, namespace_id: int, row: tuple[str, str], bytes_max: int
+) -> list[StoredTask]:
+    """Of a list of ids and one of sizes, the first tasks that stay under ``bytes_max``, at least one."""
+    ids, sizes = (_ids(text) for text in row)
+    fitting = sum(1 for total in accumulate(sizes) if total <= bytes_max)
+    return read_tasks(connection, namespace_id, ids[: max(1, fitting)])
 
 
 def _first(connection: apsw.Connection, sql: str, bindings: apsw.Bindings) -> Any:

@@ -40,7 +40,7 @@ WAL_PAGES_MAX = 16_000
 CUT_WAIT_MS = 100
 """Our own readers let go sooner. A backup does not, and no commit waits for it: the log grows instead."""
 
-_WRITE_TURN = "insert into turn values (?, ?, ?, ?, ?)"
+_WRITE_TURN = "insert into turn values (?, ?, ?, ?, ?, ?)"
 _SURELY_UNDONE = (apsw.FullError, apsw.ReadOnlyError, apsw.LockedError, apsw.CantOpenError)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _T = TypeVar("_T")

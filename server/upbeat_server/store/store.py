@@ -56,13 +56,18 @@ class TaskRow(msgspec.Struct, gc=False):
 
 
 class NamespaceBatch(msgspec.Struct):
-    """What one turn changed in one namespace. Rows are unique by task id."""
+    """What one turn changed in one namespace. Rows are unique by task id.
+
+    Notes are what a namespace must remember besides its tasks: small values, each written whole
+    under a kind (never empty) and a key; None removes it.
+    """
 
     namespace: str
     epoch: int
     clock_ms: int  # Engine time of the turn; never goes back.
     revision: int  # Of the last change.
     rows: list[TaskRow]
+    notes: list[tuple[str, str, bytes | None]] = []  # (kind, key, value), unique by the first two.
 
 
 class StoredTask(msgspec.Struct, gc=False):
@@ -81,6 +86,8 @@ class Adoption(msgspec.Struct):
     revision: int
     unfinished: list[StoredTask]  # By task id.
     finished_requests: list[tuple[str, int]]  # (request_id, task_id) of finished tasks.
+    notes: list[tuple[str, str, bytes]] = []  # (kind, key, value) by kind and key.
+    members: list[StoredTask] = []  # Finished tasks whose parent is unfinished, by task id.
     is_copy: bool = False  # From a backup, nothing committed since: its tasks may have gone on elsewhere.
 
 
@@ -142,5 +149,6 @@ class Store(Protocol):
 
     async def purge(self, namespace: str, before_ms: int, keep: int, limit: int) -> Purged:
         """Forget finished tasks that ended before ``before_ms`` and all but the newest
-        ``keep`` (by end), at most ``limit`` of them, oldest end first.
+        ``keep`` (by end), at most ``limit`` of them, oldest end first. Those whose parent is
+        unfinished stay: it is rebuilt from them.
         """

@@ -182,6 +182,119 @@ class Writing:
         assert await store.get("default", [1]) == [StoredTask(1, b"", b"")]
 
 
+class Noting:
+    async def test_notes_are_adopted_by_kind_and_key(self, store: Store) -> None:
+        assert (await store.adopt("default")).notes == []
+        await store.commit([batch(notes=[("b", "1", b"x"), ("a", "2", b""), ("a", "10", bytes(range(256)))])])
+        expected = [("a", "10", bytes(range(256))), ("a", "2", b""), ("b", "1", b"x")]
+        assert (await store.adopt("default")).notes == expected
+        await store.close()
+        await store.open()
+        assert (await store.adopt("default")).notes == expected
+
+    async def test_a_note_is_replaced_whole_and_removed_by_none(self, store: Store) -> None:
+        await store.adopt("default")
+        await store.commit([batch(notes=[("a", "1", b"first"), ("a", "2", b"stays")])])
+        await store.commit([batch(notes=[("a", "1", b"next"), ("a", "3", None)])])
+        assert (await store.adopt("default")).notes == [("a", "1", b"next"), ("a", "2", b"stays")]
+        await store.commit([batch(epoch=2, notes=[("a", "1", None)])])
+        assert (await store.adopt("default")).notes == [("a", "2", b"stays")]
+
+    async def test_notes_are_written_with_the_tasks_of_their_commit_or_not_at_all(self, store: Store) -> None:
+        await store.adopt("default")
+        with pytest.raises(StaleEpoch):
+            await store.commit([batch(first_row(1), epoch=2, notes=[("a", "1", b"x")])])
+        assert (await store.adopt("default")).notes == []
+        await store.commit([batch(first_row(1), epoch=2, notes=[("a", "1", b"x")])])
+        adoption = await store.adopt("default")
+        assert (adoption.notes, len(adoption.unfinished)) == ([("a", "1", b"x")], 1)
+
+    async def test_of_commits_at_the_same_time_the_last_note_under_a_key_stays(self, store: Store) -> None:
+        await store.adopt("default")
+        calls = (store.commit([batch(notes=[("a", "1", b"%d" % n if n % 3 else None)])]) for n in range(20))
+        await asyncio.gather(*calls)
+        assert (await store.adopt("default")).notes == [("a", "1", b"19")]
+        calls = (
+            store.commit([batch(epoch=2, notes=[("a", "1", b"x" if n % 2 else None)])]) for n in range(19)
+        )
+        await asyncio.gather(*calls)
+        assert (await store.adopt("default")).notes == []
+
+    async def test_notes_of_namespaces_are_apart_and_name_them(self, store: Store) -> None:
+        await store.adopt("a")
+        await store.adopt("b")
+        await store.commit([batch(namespace="a", notes=[("k", "1", b"a")])])
+        assert (await store.adopt("b")).notes == []
+        assert await store.namespaces() == ["a"]
+        await store.commit([batch(namespace="a", notes=[("k", "1", None)])])
+        assert await store.namespaces() == []
+
+    async def test_many_and_large_notes_come_back_in_order(self, store: Store) -> None:
+        await store.adopt("default")
+        notes = [("k", f"{n:04}", b"%d" % n * (n % 700)) for n in range(1_000)]
+        await store.commit([batch(notes=list(reversed(notes)))])
+        await store.commit([batch(notes=[("large", "1", bytes(3 << 20))])])
+        assert (await store.adopt("default")).notes == [*notes, ("large", "1", bytes(3 << 20))]
+
+    @pytest.mark.parametrize("odd", ["nul\0here", "lone \ud800 surrogate", "quote\"'\\\n", "\N{PILE OF POO}"])
+    async def test_odd_kinds_and_keys_are_kept_or_made_storable(self, store: Store, odd: str) -> None:
+        await store.adopt("default")
+        await store.commit([batch(notes=[(odd, odd, b"x")])])
+        storable = odd.encode("utf-8", "replace").decode()
+        assert (await store.adopt("default")).notes == [(storable, storable, b"x")]
+        await store.commit([batch(epoch=2, notes=[(odd, odd, None)])])
+        assert (await store.adopt("default")).notes == []
+
+
+class Families:
+    """Tasks whose parent is unfinished are rebuilt with it, so they are answered and kept."""
+
+    async def found(self, store: Store) -> Store:
+        """1 and 2 are parents, 2 is finished; 3 to 6 are children, of which 4 is unfinished."""
+        await store.adopt("default")
+        rows = [first_row(1, RUNNING), first_row(2, COMPLETED, end_ms=30)]
+        rows += [first_row(3, FAILED, parent_id=1, end_ms=20), first_row(4, parent_id=1)]
+        rows += [first_row(5, COMPLETED, parent_id=1, end_ms=10, request_id="r5")]
+        rows += [first_row(6, COMPLETED, parent_id=2, end_ms=15), first_row(7, COMPLETED, end_ms=40)]
+        rows += [first_row(8, COMPLETED, parent_id=99, end_ms=50)]
+        await store.commit([batch(*rows)])
+        return store
+
+    async def test_adoption_answers_finished_children_of_unfinished_parents_by_id(self, store: Store) -> None:
+        await self.found(store)
+        adoption = await store.adopt("default")
+        assert adoption.members == [
+            StoredTask(3, b"record 3", b"spec 3"),
+            StoredTask(5, b"record 5", b"spec 5"),
+        ]
+        assert [task.task_id for task in adoption.unfinished] == [1, 4]
+
+    async def test_a_purge_passes_over_finished_children_of_unfinished_parents(self, store: Store) -> None:
+        await self.found(store)
+        assert await store.purge("default", before_ms=99, keep=9, limit=2) == Purged([6, 2], [])
+        assert await store.purge("default", before_ms=0, keep=0, limit=9) == Purged([7, 8], [])
+        assert await ids_of(store, TaskQuery()) == [1, 3, 4, 5]
+
+    async def test_they_are_forgotten_when_their_parent_has_ended(self, store: Store) -> None:
+        await self.found(store)
+        await store.purge("default", before_ms=99, keep=9, limit=9)
+        await store.commit([batch(later_row(1, COMPLETED, end_ms=60))])
+        assert (await store.adopt("default")).members == []
+        assert await store.purge("default", before_ms=50, keep=9, limit=9) == Purged([5, 3], ["r5"])
+        assert await ids_of(store, TaskQuery()) == [1, 4]
+
+    async def test_many_and_large_members_come_back_in_order(self, store: Store) -> None:
+        await store.adopt("default")
+        parents = [first_row(n) for n in range(1, 4)]
+        children = [
+            first_row(n, COMPLETED, parent_id=1 + n % 3, record=bytes(n % 9_000)) for n in range(10, 9_000)
+        ]
+        await store.commit([batch(*parents, *children)])
+        members = (await store.adopt("default")).members
+        assert [task.task_id for task in members] == list(range(10, 9_000))
+        assert all(task.record == bytes(task.task_id % 9_000) for task in members)
+
+
 class Reading:
     @pytest.fixture
     async def filled(self, store: Store) -> Store:

@@ -59,6 +59,15 @@ def random_query(chance: Random, ids: list[int]) -> TaskQuery:
     )
 
 
+def random_notes(chance: Random) -> list[tuple[str, str, bytes | None]]:
+    """A few notes under few keys, some of them removed."""
+    notes: dict[tuple[str, str], bytes | None] = {}
+    for _ in range(chance.choice((0, 0, 1, 3))):
+        value = chance.randbytes(chance.randint(0, 9)) if chance.random() < 0.7 else None
+        notes[chance.choice(TYPES), chance.choice(("", "x", "y"))] = value
+    return [(kind, key, value) for (kind, key), value in notes.items()]
+
+
 async def ask_page(name: str, query: TaskQuery, limit: int, bytes_max: int, store: Store) -> list[StoredTask]:
     return await store.query(name, query, limit, bytes_max)
 
@@ -122,7 +131,15 @@ class Stores(RuleBasedStateMachine):
                 new.append((name, row.task_id))
                 rows[row.task_id] = row
             epoch = self.epochs[name] + (stale if name == max(chosen) else 0)
-            batches.append(batch(*rows.values(), namespace=name, epoch=epoch, clock_ms=chance.choice(TIMES)))
+            batches.append(
+                batch(
+                    *rows.values(),
+                    namespace=name,
+                    epoch=epoch,
+                    clock_ms=chance.choice(TIMES),
+                    notes=random_notes(chance),
+                )
+            )
         if self.both(lambda store: store.commit(batches)) is None:
             for name, task_id in new:
                 self.ids[name].append(task_id)
@@ -139,7 +156,7 @@ class Stores(RuleBasedStateMachine):
             chance.randint(1, 4),
             self.clock_ms,
             chance.choice(TIMES) if state in FINISHED else 0,
-            chance.choice((0, 0, 1, 2)),
+            chance.choice((0, 0, 1, 2, max(1, self.last_id - chance.randint(0, 6)))),
             chance.randbytes(chance.randint(0, 20)),
             chance.randbytes(chance.randint(0, 20)),
             chance.choice(("", f"r{self.last_id}", "\udc00")),

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.server.store.conformance import Purging, Reading, Writing
+from tests.server.store.conformance import Families, Noting, Purging, Reading, Writing
 from tests.support.rows import COMPLETED, batch, first_row, later_row
 from upbeat_server.store import memory
 from upbeat_server.store.memory import MemoryStore
@@ -20,6 +20,14 @@ async def store() -> AsyncIterator[MemoryStore]:
     await store.open()
     yield store
     await store.close()
+
+
+class TestNoting(Noting):
+    pass
+
+
+class TestFamilies(Families):
+    pass
 
 
 class TestWriting(Writing):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.server.store.conformance import Purging, Reading, Writing
+from tests.server.store.conformance import Families, Noting, Purging, Reading, Writing
 from tests.support.rows import COMPLETED, batch, first_row
 from upbeat_server.store import sqlite, sqlite_reader
 from upbeat_server.store.sqlite import SqliteStore
@@ -22,6 +22,14 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     await store.open()
     yield store
     await store.close()
+
+
+class TestNoting(Noting):
+    pass
+
+
+class TestFamilies(Families):
+    pass
 
 
 class TestWriting(Writing):

@@ -29,6 +29,13 @@ def test_labels_go_with_the_spec_only() -> None:
     assert frame_of([batch(row)], {"default": 1}).labels == "[]"
 
 
+def test_of_the_notes_under_one_key_the_last_is_written_behind_all_other_bytes() -> None:
+    first = batch(first_row(1, record=b"abc", spec=b"de"), notes=[("k", "1", b"old"), ("k", "2", b"x")])
+    frame = frame_of([first, batch(notes=[("k", "1", b"new"), ("k", "2", None)])], {"default": 5})
+    assert frame.payload == b"abcdenew"
+    assert msgspec.json.decode(frame.notes) == [[5, "k", "1", 6, 3], [5, "k", "2", 9, None]]
+
+
 def test_a_namespace_that_nobody_adopted_is_stale() -> None:
     with pytest.raises(StaleEpoch, match="'other' was never adopted"):
         frame_of([batch(namespace="other")], {"default": 1})
@@ -36,3 +43,4 @@ def test_a_namespace_that_nobody_adopted_is_stale() -> None:
 
 def test_the_size_counts_every_row_and_its_bytes() -> None:
     assert size_of([batch(first_row(1, record=b"x" * 50, spec=b"y" * 20), later_row(2, QUEUED))]) == 475
+    assert size_of([batch(notes=[("k", "1", b"x" * 50), ("k", "2", None)])]) == 250

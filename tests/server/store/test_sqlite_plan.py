@@ -100,11 +100,32 @@ def test_what_adoption_and_purge_ask_is_in_the_index(connection: apsw.Connection
         (sqlite_reader._FINISHED_REQUESTS, (1, 5, 6, 7)),
         (sqlite_reader._NEWEST_TO_GO, (1, 5)),
         (sqlite_reader._ENDED_IN_RANGE, (1, 5, 6, 7)),
-        (sqlite_reader._ENDED_FIRST, {"namespace_id": 1, "end_ms": 5, "task_id": 6, "limit": 7}),
     ):
         explained = explain(connection, sql, bindings)
         assert "SEARCH task USING COVERING INDEX task_end (namespace_id=? AND " in explained
         assert "TEMP B-TREE" not in explained
+
+
+def test_a_purge_walks_the_ends_in_order_and_looks_at_parents_by_id(connection: apsw.Connection) -> None:
+    bindings = {"namespace_id": 1, "end_ms": 5, "task_id": 6, "limit": 7}
+    explained = explain(connection, sqlite_reader._ENDED_FIRST, bindings)
+    assert "SEARCH task USING INDEX task_end (namespace_id=? AND end_ms>? AND " in explained
+    assert "SEARCH parent USING PRIMARY KEY (namespace_id=? AND task_id=?)" in explained
+    assert "TEMP B-TREE" not in explained
+
+
+def test_members_are_found_from_their_unfinished_parents(connection: apsw.Connection) -> None:
+    bindings = {"namespace_id": 1, "after_id": 5, "limit": 7}
+    explained = explain(connection, sqlite_reader._MEMBERS, bindings)
+    assert "SEARCH parent USING COVERING INDEX task_end (namespace_id=? AND end_ms=? AND " in explained
+    assert "SEARCH member USING INDEX task_parent (namespace_id=? AND parent_id=? AND task_id>?)" in explained
+
+
+def test_notes_are_read_in_their_order(connection: apsw.Connection) -> None:
+    bindings = {"namespace_id": 1, "kind": "a", "key": "b", "limit": 7}
+    explained = explain(connection, sqlite_reader._NOTES, bindings)
+    assert "SEARCH note USING PRIMARY KEY (namespace_id=? AND (kind,key)>(?,?))" in explained
+    assert "TEMP B-TREE" not in explained
 
 
 def test_reading_by_id_and_by_creation_searches_the_primary_key(connection: apsw.Connection) -> None:

@@ -7,9 +7,10 @@
 --           offset, length], ...]
 -- specs:  [[namespace_id, task_id, offset, length], ...]
 -- labels: [[namespace_id, key, value, task_id], ...]
+-- notes:  [[namespace_id, kind, key, offset, length], ...], each key once; without a length: remove it
 -- bytes:  what the offsets, counted from 1, point into
-create temp view turn (spaces, tasks, specs, labels, bytes) as
-select null, null, null, null, null;
+create temp view turn (spaces, tasks, specs, labels, notes, bytes) as
+select null, null, null, null, null, null;
 
 create temp trigger turn_written instead of insert on turn
 begin
@@ -49,6 +50,20 @@ begin
     from json_each(new.specs)
     where true
     on conflict do nothing;
+
+    insert into note
+    select value ->> 0, value ->> 1, value ->> 2, substr(new.bytes, value ->> 3, value ->> 4)
+    from json_each(new.notes)
+    where value ->> 4 is not null
+    on conflict (namespace_id, kind, key) do update
+    set value = excluded.value;
+
+    delete from note
+    where (namespace_id, kind, key) in (
+        select value ->> 0, value ->> 1, value ->> 2
+        from json_each(new.notes)
+        where value ->> 4 is null
+    );
 end;
 
 -- task_ids: [task_id, ...]
