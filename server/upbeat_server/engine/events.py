@@ -8,11 +8,14 @@ is data: 64 bits of ``entropy``.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from upbeat_server.engine.model import Error, Payload, Predicate, SessionId, TaskId, TaskSpec, Usage
+
+if TYPE_CHECKING:
+    from upbeat_server.engine.collaboration.mode import Check
 
 
 class Submission(msgspec.Struct, gc=False):
@@ -24,6 +27,9 @@ class Submission(msgspec.Struct, gc=False):
     fingerprint: bytes
     request_id: str = ""
     predicate: Predicate | None = None  # The compiled selector; None matches all.
+    # Of a collaboration, by their text: the selectors of its steps, the checks of its competitions.
+    predicates: dict[str, Predicate] = {}
+    checks: dict[str, Check] = {}
 
 
 class TasksSubmitted(msgspec.Struct):

@@ -1,0 +1,50 @@
+"""The steps of a collaboration as one list, whatever its mode calls them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from upbeat_server.engine.model import (
+    Collaboration,
+    Competitive,
+    Consensus,
+    CustomMode,
+    Parallel,
+    Pipeline,
+    Sequential,
+    TaskSpec,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def own_steps(collaboration: Collaboration) -> tuple[TaskSpec, ...]:
+    """Every spec that a child of it is made from, in the order in which the contract lists them."""
+    mode = collaboration.mode
+    match mode:
+        case Sequential():
+            return _with(mode.steps, mode.fallback)
+        case Parallel():
+            return _with(mode.steps, mode.reducer)
+        case Pipeline():
+            return mode.stages
+        case Consensus():
+            return _with((mode.voter,), mode.judge)
+        case Competitive():
+            return _with(mode.candidates, mode.validator, mode.judge)
+        case CustomMode():
+            return mode.steps
+
+
+def steps_of(spec: TaskSpec) -> Iterator[TaskSpec]:
+    """The steps of a spec and of the collaborations among them, outermost first; none for plain work."""
+    if spec.collaboration is None:
+        return
+    for step in own_steps(spec.collaboration):
+        yield step
+        yield from steps_of(step)
+
+
+def _with(steps: tuple[TaskSpec, ...], *others: TaskSpec | None) -> tuple[TaskSpec, ...]:
+    return (*steps, *(step for step in others if step is not None))
