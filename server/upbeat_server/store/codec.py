@@ -16,17 +16,18 @@ what has its default is left out. Rules:
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
-from msgspec.inspect import ListType, StructType, Type, UnionType, type_info
+from msgspec.inspect import ListType, StructType, Type, UnionType, VarTupleType, type_info
 
-from upbeat_server.engine.model import TaskRecord, TaskSpec
+from upbeat_server.engine.model import Payload, RetryPolicy, TaskRecord, TaskSpec
 from upbeat_server.store.store import StoreInvalid
 
-RECORD_VERSION = 1
-SPEC_VERSION = 1
+RECORD_VERSION = 2
+SPEC_VERSION = 2
 FINGERPRINT_BYTES = 16
 
 _RECORD_PREFIX = bytes((RECORD_VERSION,))
@@ -36,14 +37,25 @@ _KEPT = "newer"
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode_record = msgspec.msgpack.Decoder(TaskRecord).decode
 _decode_spec = msgspec.msgpack.Decoder(TaskSpec).decode
-# msgspec leaves a default out when the value is the very object that the default is;
-# these are the fields whose equal values need not be one (large numbers, floats, structs).
-_SPEC_DEFAULTS: tuple[tuple[str, Any], ...] = tuple(
-    (field.name, field.default)
-    for field in msgspec.structs.fields(TaskSpec)
-    if isinstance(field.default, float | msgspec.Struct)
-    or (isinstance(field.default, int) and field.default > 256)
-)
+
+
+@cache
+def _loose_defaults(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
+    """Fields of a struct with defaults whose equals need not be the same object.
+
+    msgspec leaves a default out when the value is the very object that the default is. Large numbers,
+    floats, structs and longer bytes can be equal to it and another one.
+    """
+    return tuple(
+        (field.name, field.default)
+        for field in msgspec.structs.fields(kind)
+        if isinstance(field.default, float | msgspec.Struct)
+        or (isinstance(field.default, int) and field.default > 256)
+        or (isinstance(field.default, str | bytes) and len(field.default) > 1)
+    )
+
+
+_SPEC_DEFAULTS = _loose_defaults(TaskSpec)
 
 
 def encode_record(record: TaskRecord) -> bytes:
@@ -76,6 +88,8 @@ def encode_spec(spec: TaskSpec) -> bytes:
     }
     if same:
         spec = msgspec.structs.replace(spec, **same)
+    if spec.collaboration is not None:
+        spec = _uniform(spec)
     try:
         return _SPEC_PREFIX + _encode(spec)
     except UnicodeEncodeError:
@@ -88,6 +102,25 @@ def decode_spec(stored: bytes) -> TaskSpec:
         return _decode_spec(memoryview(stored)[1:])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise StoreInvalid(f"a task spec is damaged ({error}): restore the store from a backup") from error
+
+
+def _uniform(value: Any) -> Any:
+    """The value with the very default wherever a struct within it has an equal one."""
+    if isinstance(value, tuple):
+        return tuple(_uniform(item) for item in value)
+    if not isinstance(value, msgspec.Struct) or isinstance(value, Payload | RetryPolicy):
+        return value  # Those two are written whole, defaults and all.
+    kind = type(value)
+    changes = {
+        name: inner
+        for name in kind.__struct_fields__
+        if (outer := getattr(value, name)) is not (inner := _uniform(outer))
+    }
+    for name, default in _loose_defaults(kind):
+        held = changes.get(name, getattr(value, name))
+        if held is not default and held == default:
+            changes[name] = default
+    return msgspec.structs.replace(value, **changes) if changes else value
 
 
 def fingerprint(spec_bytes: bytes) -> bytes:
@@ -139,7 +172,7 @@ class _Shape:
                 continue
             if isinstance(new[name], dict) and isinstance(read[name], dict):
                 shape.graft(raw[name], read[name], new[name])
-            elif isinstance(new[name], list):
+            elif isinstance(new[name], list | tuple):
                 before = {
                     was[shape.key]: (part, was) for part, was in zip(raw[name], read[name], strict=True)
                 }
@@ -152,7 +185,7 @@ def _shape_in(kind: Type) -> _Shape | None:
     """The shape of the struct that a field holds, if it holds one."""
     if isinstance(kind, StructType):
         return _Shape(kind)
-    if isinstance(kind, ListType):
+    if isinstance(kind, ListType | VarTupleType):
         return _shape_in(kind.item_type)
     if isinstance(kind, UnionType):
         return next((shape for part in kind.types if (shape := _shape_in(part)) is not None), None)
