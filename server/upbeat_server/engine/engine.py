@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from upbeat_server.engine.agent import Agent
     from upbeat_server.engine.choice import Choice
+    from upbeat_server.engine.collaboration.mode import Check
     from upbeat_server.engine.commands import Command
     from upbeat_server.engine.limits import Limits
     from upbeat_server.engine.model import Predicate, TaskRecord, TaskSpec
@@ -74,6 +75,8 @@ class Engine:
         # Signatures that have tasks which stepped aside.
         self.asides: dict[Signature, None] = {}
         self.is_copy = False  # Restored from a backup, and the doubts about it are not settled.
+        # Compiled selectors and checks of collaborations, by task id.
+        self.conditions: dict[int, tuple[dict[str, Predicate], dict[str, Check]]] = {}
         self.turn_wanted_ms = 0  # A TurnEnded is wanted at this time for another reason than a timer.
         self._sequence = 0
 
@@ -85,6 +88,7 @@ class Engine:
         members: Sequence[tuple[TaskRecord, TaskSpec]] = (),  # noqa: ARG002 - groups are not built yet
         notes: Sequence[tuple[str, str, bytes]] = (),  # noqa: ARG002 - the bus is not built yet
         is_copy: bool = False,
+        collaborations: dict[int, tuple[dict[str, Predicate], dict[str, Check]]] | None = None,
     ) -> None:
         """Take over what was durable. Once, before any step.
 
@@ -96,6 +100,7 @@ class Engine:
         (``restored.py``).
         """
         self.is_copy = is_copy
+        self.conditions = collaborations or {}
         for request_id, task_id in finished_requests:
             self.requests[request_id] = TaskId(task_id)
         for record, spec, predicate, spec_size in tasks:

@@ -1,7 +1,8 @@
 """Opens a namespace: takes it over in the store and gives its tasks to a new engine.
 
-A task whose selector no longer compiles is kept and matches no agent: it is for a
-person to look at, not to lose.
+A task whose selector no longer compiles is kept and matches no agent, nor does a
+check that no longer compiles accept anything: it is for a person to look at, not to
+lose.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import gc
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 from upbeat_server.engine.engine import Engine
+from upbeat_server.runtime.conditions import conditions_of, selector_or_never
 from upbeat_server.runtime.namespace import Namespace
-from upbeat_server.runtime.refused import Refused
-from upbeat_server.runtime.selector import compile_selector
 from upbeat_server.store import codec
 from upbeat_server.store.store import StoreInvalid
 
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 
     from upbeat_server.clock import Clock
     from upbeat_server.engine.limits import Limits
-    from upbeat_server.engine.model import Labels, Predicate, TaskRecord, TaskSpec
+    from upbeat_server.engine.model import Predicate, Refusal, TaskRecord, TaskSpec
     from upbeat_server.runtime.bounds import RuntimeBounds
-    from upbeat_server.store.store import Store, StoredTask
+    from upbeat_server.runtime.conditions import Conditions
+    from upbeat_server.store.store import Store
 
 log = structlog.get_logger("upbeat.runtime")
 SLICE = 500
@@ -47,8 +49,14 @@ async def open_namespace(
     clock.advance_to(adoption.clock_ms)
     engine = Engine(name, limits, epoch=adoption.epoch, clock_ms=clock.now_ms(), revision=adoption.revision)
     tasks: list[tuple[TaskRecord, TaskSpec, Predicate | None, int]] = []
+    collaborations: dict[int, Conditions] = {}
     for number, stored in enumerate(adoption.unfinished, 1):
-        tasks.append(_restored(stored))
+        record, spec = codec.decode_record(stored.record), codec.decode_spec(stored.spec)
+        lost = partial(_told_as_lost, stored.task_id)
+        predicate = selector_or_never(spec.selector, lost) if spec.selector else None
+        tasks.append((record, spec, predicate, len(stored.spec)))
+        if spec.collaboration is not None:
+            collaborations[stored.task_id] = conditions_of(spec, lost)
         if number % SLICE == 0:
             await asyncio.sleep(0)  # Other namespaces may be at work.
     members: list[tuple[TaskRecord, TaskSpec]] = []
@@ -63,6 +71,7 @@ async def open_namespace(
             members=members,
             notes=adoption.notes,
             is_copy=adoption.is_copy,
+            collaborations=collaborations,
         )
     except Exception as error:
         # Bytes that were turned over may still be a record, of a state or an attempt that there is not.
@@ -97,17 +106,5 @@ def quiet_collector() -> Iterator[None]:
         gc.enable()
 
 
-def _restored(stored: StoredTask) -> tuple[TaskRecord, TaskSpec, Predicate | None, int]:
-    spec = codec.decode_spec(stored.spec)
-    predicate: Predicate | None = None
-    if spec.selector:
-        try:
-            predicate = compile_selector(spec.selector)
-        except Refused as error:
-            log.exception("selector_lost", task_id=f"{stored.task_id:016x}", reason=error.refusal.message)
-            predicate = _never
-    return codec.decode_record(stored.record), spec, predicate, len(stored.spec)
-
-
-def _never(_labels: Labels) -> bool:
-    return False
+def _told_as_lost(task_id: int, refusal: Refusal) -> None:
+    log.error("condition_lost", task_id=f"{task_id:016x}", reason=refusal.message)
