@@ -10,6 +10,8 @@ from upbeat_server.runtime.refused import Refused
 
 FAULTS_MAX = 32
 """Named in one refusal; more than that is noise."""
+SPEC = "spec"
+"""What the path of a field of a spec begins with."""
 
 _TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,127}")
 _AGENT = re.compile(r"[A-Za-z0-9_.:/@-]{1,128}")
@@ -56,6 +58,34 @@ class Faults:
             raise Refused(self.refusal())
 
 
+class FaultsWithin(Faults):
+    """The faults of a nested spec, gathered with those of the spec that it stands in.
+
+    Who reads it names fields ``spec.type`` as everywhere; here that becomes ``{path}.type``, where the
+    path begins with the ``spec`` of the one around it. So a reader never needs to know how deep it is.
+    """
+
+    def __init__(self, outer: Faults, path: str) -> None:
+        super().__init__()
+        self._outer = outer
+        self._path = path
+
+    def __bool__(self) -> bool:
+        return bool(self._outer)
+
+    def add(self, field: str, description: str, reason: str = reasons.INVALID_FIELD) -> None:
+        """A field is at fault."""
+        self._outer.add(self._path + field.removeprefix(SPEC), description, reason)
+
+    def refusal(self) -> Refusal:
+        """All faults as one refusal, those around this spec included."""
+        return self._outer.refusal()
+
+    def raise_any(self) -> None:
+        """Raise Refused if there is a fault."""
+        self._outer.raise_any()
+
+
 def is_type(text: str) -> bool:
     """Whether it can be a task type or a capability."""
     return _TYPE.fullmatch(text) is not None and ".." not in text
@@ -69,6 +99,11 @@ def is_agent(text: str) -> bool:
 def is_reason(text: str) -> bool:
     """Whether it can be the reason of an error."""
     return _REASON.fullmatch(text) is not None
+
+
+def is_label_key(text: str) -> bool:
+    """Whether it can be the key of a label."""
+    return _LABEL_KEY.fullmatch(text) is not None
 
 
 def is_ascii(text: str, length_max: int) -> bool:
@@ -99,7 +134,7 @@ def read_labels(labels: dict[str, str], field: str, faults: Faults) -> dict[str,
         faults.add(field, f"has {len(labels):,} entries; the limit is {LABELS_MAX}")
         return {}
     for key, value in labels.items():
-        if _LABEL_KEY.fullmatch(key) is None:
+        if not is_label_key(key):
             faults.add(
                 f"{field}[{key[:64]!r}]",
                 "the key must be 1 to 63 characters of [A-Za-z0-9_.:/-], the first one [A-Za-z0-9_]",

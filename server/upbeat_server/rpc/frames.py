@@ -24,7 +24,7 @@ from upbeat_server.engine.model import Error, ResultOutcome, Usage
 from upbeat_server.rpc.convert import fill_duration, fill_error, fill_payload
 from upbeat_server.rpc.faults import Faults, cut_bytes, is_agent, is_plain, is_reason, is_type, read_labels
 from upbeat_server.rpc.ids import lease_number, lease_text, read_session_id, task_text
-from upbeat_server.rpc.validate import read_payload
+from upbeat_server.rpc.values import read_payload
 from upbeat_server.runtime.refused import Refused, invalid
 
 if TYPE_CHECKING:

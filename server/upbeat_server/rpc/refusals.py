@@ -28,6 +28,8 @@ DOMAIN: Final = "upbeat"
 MESSAGE_BYTES_MAX: Final = 512
 DETAIL_BYTES_MAX: Final = 2_048
 """Of all violations together, and of all metadata together."""
+NAME_BYTES_MAX: Final = 256
+"""Of the path of a field; four collaborations deep it has up to 250."""
 
 _Code = grpc.StatusCode
 
@@ -47,6 +49,8 @@ CODES: Final[dict[str, grpc.StatusCode]] = {
     reasons.TASK_FINISHED: _Code.FAILED_PRECONDITION,
     reasons.HELLO_REQUIRED: _Code.FAILED_PRECONDITION,
     reasons.SAMPLE_DISABLED: _Code.FAILED_PRECONDITION,
+    reasons.ITEMS_CLOSED: _Code.FAILED_PRECONDITION,
+    reasons.NOT_GRADABLE: _Code.FAILED_PRECONDITION,
     reasons.QUEUE_FULL: _Code.RESOURCE_EXHAUSTED,
     reasons.QUEUE_BYTES_FULL: _Code.RESOURCE_EXHAUSTED,
     reasons.SIGNATURES_EXHAUSTED: _Code.RESOURCE_EXHAUSTED,
@@ -57,6 +61,7 @@ CODES: Final[dict[str, grpc.StatusCode]] = {
     reasons.STREAMS_EXHAUSTED: _Code.RESOURCE_EXHAUSTED,
     reasons.MESSAGE_TOO_LARGE: _Code.RESOURCE_EXHAUSTED,
     reasons.WINDOW_EXCEEDED: _Code.RESOURCE_EXHAUSTED,
+    reasons.ITEMS_FULL: _Code.RESOURCE_EXHAUSTED,
     reasons.TOKEN_INVALID: _Code.UNAUTHENTICATED,
     reasons.ROLE_INSUFFICIENT: _Code.PERMISSION_DENIED,
     reasons.DRAINING: _Code.UNAVAILABLE,
@@ -83,6 +88,15 @@ CODES: Final[dict[str, grpc.StatusCode]] = {
     reasons.INVALID_RESULT: _Code.INVALID_ARGUMENT,
     reasons.AGENT_LEFT: _Code.ABORTED,
     reasons.ATTEMPTS_EXHAUSTED: _Code.ABORTED,
+    reasons.SUPERSEDED: _Code.CANCELLED,
+    reasons.ABSTAINED: _Code.ABORTED,
+    reasons.STEP_FAILED: _Code.ABORTED,
+    reasons.NO_CONSENSUS: _Code.ABORTED,
+    reasons.NO_WINNER: _Code.ABORTED,
+    reasons.INFEASIBLE: _Code.FAILED_PRECONDITION,
+    reasons.BUDGET_EXCEEDED: _Code.RESOURCE_EXHAUSTED,
+    reasons.INVALID_FORM: _Code.INVALID_ARGUMENT,
+    reasons.MODE_FAILED: _Code.ABORTED,
 }
 
 
@@ -146,7 +160,7 @@ def _fit(pairs: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> list[tup
     kept: list[tuple[str, str]] = []
     room = DETAIL_BYTES_MAX
     for name, text in pairs:
-        pair = printable(name, 128), printable(text, MESSAGE_BYTES_MAX)
+        pair = printable(name, NAME_BYTES_MAX), printable(text, MESSAGE_BYTES_MAX)
         room -= len(pair[0].encode()) + len(pair[1].encode()) + 8
         if room < 0:
             kept.append(("...", f"and {len(pairs) - len(kept)} more"))

@@ -10,7 +10,7 @@ from upbeat_server.engine import reasons
 from upbeat_server.engine.model import FINISHED, AgentState, Priority, TaskState
 from upbeat_server.rpc.faults import Faults
 from upbeat_server.rpc.identity import Role
-from upbeat_server.rpc.validate import read_duration
+from upbeat_server.rpc.values import read_duration
 from upbeat_server.runtime.refused import invalid, refused
 
 if TYPE_CHECKING:

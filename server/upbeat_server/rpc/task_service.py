@@ -18,7 +18,8 @@ from upbeat_server.rpc.page_token import PageTokens, read_page_size
 from upbeat_server.rpc.refusals import refusal_message
 from upbeat_server.rpc.submission_stream import SubmissionCall, namespace_mismatch
 from upbeat_server.rpc.task_watch import TaskWatchCall
-from upbeat_server.rpc.validate import SubmissionReader, read_duration
+from upbeat_server.rpc.validate import SubmissionReader
+from upbeat_server.rpc.values import read_duration
 from upbeat_server.runtime.refused import Refused, invalid
 from upbeat_server.runtime.snapshot import TaskSnapshot
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.server.rpc.bad_input import (
     agents,
+    collaborations,
     malformed,
     namespaces,
     other_services,
@@ -16,6 +17,7 @@ from tests.server.rpc.bad_input.case import Case
 CASES: tuple[Case, ...] = (
     *malformed.CASES,
     *specs.CASES,
+    *collaborations.CASES,
     *submissions.CASES,
     *namespaces.CASES,
     *queries.CASES,

@@ -48,12 +48,6 @@ def retry(name: str, at: str, **fields: Any) -> Case:
     return spec(f"retry: {name}", f"retry.{at}", retry=fields)
 
 
-def collaboration(mode: str, **fields: Any) -> Case:
-    return spec(mode, "collaboration", "UNSUPPORTED_FIELD", type="", collaboration={mode: fields})
-
-
-STEP = {"type": "bad.work"}
-
 CASES = [
     invalid("no spec", SUBMIT, tasks_pb.SubmitTaskRequest(), "spec"),
     invalid("empty spec", SUBMIT, tasks_pb.SubmitTaskRequest(spec={}), "spec.type"),
@@ -169,10 +163,4 @@ CASES = [
         "UNSUPPORTED_FIELD",
         limits=[{"key": "llm", "max_running": INT_MIN, "per_second": NAN}],
     ),
-    collaboration("sequential", steps=[STEP]),
-    collaboration("parallel", steps=[STEP, {"type": "\n"}]),
-    collaboration("pipeline", stages=[STEP]),
-    collaboration("consensus", voter=STEP),
-    collaboration("competitive", candidates=[STEP, STEP]),
-    collaboration("custom", name="../../etc/passwd", params={"data": b"\0"}, steps=[STEP]),
 ]
