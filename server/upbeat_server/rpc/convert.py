@@ -36,6 +36,7 @@ class TaskWriter:
         message.state = record.state  # type: ignore[assignment]
         if record.parent_id:
             message.parent_task_id = task_text(record.parent_id)
+            message.member = record.member
         if record.root_id:
             message.root_task_id = task_text(record.root_id)
         message.attempt_count = record.attempt
