@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from upbeat.outcome import CollaborationResult, TallyEntry
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:
@@ -124,6 +126,14 @@ class TaskFinished(FailedPrecondition):
     """The task is COMPLETED or FAILED; `metadata` has its state."""
 
 
+class ItemsClosed(FailedPrecondition):
+    """The task is no open pipeline, or its items are closed."""
+
+
+class NotGradable(FailedPrecondition):
+    """The task has not completed, or it is no agent's own work: grade the children of a collaboration."""
+
+
 class SampleDisabled(FailedPrecondition):
     """The sample service is off on this server."""
 
@@ -134,6 +144,10 @@ class ResourceExhausted(Refused):
 
 class QueueFull(ResourceExhausted):
     """The namespace holds as many unfinished tasks, or bytes of them, as it may."""
+
+
+class ItemsFull(ResourceExhausted):
+    """As many items of an open pipeline wait as may; `retry_after` says when to try again."""
 
 
 class ServerBusy(ResourceExhausted):
@@ -221,6 +235,65 @@ class TaskFailed(TaskEnded):
     """The task FAILED; `reason` and `metadata` are what its last attempt reported."""
 
 
+class CollaborationFailed(TaskFailed):
+    """A collaboration FAILED for a reason of its own.
+
+    `collaboration` is what it came to all the same, the tally and the outputs of
+    its children included; None where that is not known (of `Client.map`, or when
+    the server could not be asked).
+    """
+
+    collaboration: CollaborationResult | None = None
+
+
+class StepFailed(CollaborationFailed):
+    """A step of a collaboration failed; `metadata` is what the server says of it."""
+
+    @property
+    def step(self) -> str:
+        """Which one: its name, or what it is to the collaboration (`step/1`)."""
+        return self.metadata.get("step", "")
+
+    @property
+    def step_task_id(self) -> str:
+        """The child that failed."""
+        return self.metadata.get("task_id", "")
+
+    @property
+    def step_reason(self) -> str:
+        """Why the child failed: the reason of its error."""
+        return self.metadata.get("reason", "")
+
+
+class NoConsensus(CollaborationFailed):
+    """The ballots did not meet the rule, or were too few."""
+
+    @property
+    def tally(self) -> tuple[TallyEntry, ...]:
+        """What was voted for, the heaviest first; empty where that is not known."""
+        return () if self.collaboration is None else self.collaboration.tally
+
+
+class NoWinner(CollaborationFailed):
+    """No candidate of a race won; `metadata` has every error."""
+
+
+class BudgetExceeded(CollaborationFailed):
+    """The budget of the collaboration is used up."""
+
+
+class Infeasible(CollaborationFailed):
+    """Too few capable agents were connected, and it was asked not to wait for them."""
+
+
+class InvalidForm(CollaborationFailed):
+    """An input or output has not the form that the collaboration needs."""
+
+
+class ModeFailed(CollaborationFailed):
+    """The custom mode is not installed on the server, or broke."""
+
+
 class TaskTimedOut(TaskFailed, TimeoutError):
     """The task FAILED because of its queue, attempt or total timeout."""
 
@@ -261,6 +334,17 @@ class Fail(Exception):
         self.details: dict[str, str] = dict(details or {})
 
 
+class Abstain(Fail):
+    """Raise it in the handler of a voter to cast no ballot.
+
+    It is neither a failure of the agent nor replaced by another ballot. Outside
+    of a consensus it fails the attempt for good.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__("ABSTAINED", message, retryable=False)
+
+
 FAMILIES: Mapping[str, type[Refused]] = {
     "INVALID_ARGUMENT": InvalidArgument,
     "NOT_FOUND": NotFound,
@@ -293,6 +377,8 @@ REASONS: Mapping[str, type[Refused]] = {
     "TASK_FINISHED": TaskFinished,
     "HELLO_REQUIRED": FailedPrecondition,
     "SAMPLE_DISABLED": SampleDisabled,
+    "ITEMS_CLOSED": ItemsClosed,
+    "NOT_GRADABLE": NotGradable,
     "QUEUE_FULL": QueueFull,
     "QUEUE_BYTES_FULL": QueueFull,
     "SIGNATURES_EXHAUSTED": ResourceExhausted,
@@ -300,6 +386,7 @@ REASONS: Mapping[str, type[Refused]] = {
     "AGENTS_EXHAUSTED": ResourceExhausted,
     "NAMESPACES_EXHAUSTED": ResourceExhausted,
     "SERVER_BUSY": ServerBusy,
+    "ITEMS_FULL": ItemsFull,
     "STREAMS_EXHAUSTED": StreamsExhausted,
     "MESSAGE_TOO_LARGE": MessageTooLarge,
     "WINDOW_EXCEEDED": ServerBusy,
@@ -316,7 +403,19 @@ REASONS: Mapping[str, type[Refused]] = {
     "CALL_CANCELLED": Unavailable,
 }
 
-TIMEOUT_REASONS = frozenset({"QUEUE_TIMEOUT", "ATTEMPT_TIMEOUT", "TOTAL_TIMEOUT"})
+TASK_REASONS: Mapping[str, type[TaskFailed]] = {
+    "QUEUE_TIMEOUT": TaskTimedOut,
+    "ATTEMPT_TIMEOUT": TaskTimedOut,
+    "TOTAL_TIMEOUT": TaskTimedOut,
+    "STEP_FAILED": StepFailed,
+    "NO_CONSENSUS": NoConsensus,
+    "NO_WINNER": NoWinner,
+    "INFEASIBLE": Infeasible,
+    "BUDGET_EXCEEDED": BudgetExceeded,
+    "INVALID_FORM": InvalidForm,
+    "MODE_FAILED": ModeFailed,
+}
+"""What a FAILED task raises by its reason; TaskFailed for all others."""
 
 
 def refused(code: str, reason: str) -> type[Refused]:

@@ -16,12 +16,11 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from upbeat.errors import (
-    TIMEOUT_REASONS,
+    TASK_REASONS,
     Refused,
     TaskCancelled,
     TaskEnded,
     TaskFailed,
-    TaskTimedOut,
     Violation,
     refused,
 )
@@ -149,11 +148,9 @@ def error_of_task(
     """What a finished task raises; None when it COMPLETED."""
     if state == task_pb2.Task.STATE_COMPLETED:
         return None
-    kind: type[TaskEnded] = TaskFailed
+    kind: type[TaskEnded] = TASK_REASONS.get(error.reason, TaskFailed)
     if state == task_pb2.Task.STATE_CANCELLED:
         kind = TaskCancelled
-    elif error.reason in TIMEOUT_REASONS:
-        kind = TaskTimedOut
     return kind(
         error.message or f"task {task_id} ended as {task_pb2.Task.State.Name(state)}",
         reason=error.reason or ("CANCELLED" if kind is TaskCancelled else ""),

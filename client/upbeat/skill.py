@@ -1,15 +1,19 @@
-"""A skill: the name of a kind of work, with the types that go in and come out.
+"""Kinds of work: what goes in and comes out of a task, and how its spec begins.
 
-Callers and agents share it, so that both sides are checked by the type checker:
-`SUMMARIZE = Skill("summarize", Doc, Summary)`.
+A skill is the name of a kind of work that agents do. Callers and agents share
+it, so that both sides are checked by the type checker:
+`SUMMARIZE = Skill("summarize", Doc, Summary)`. A collaboration is a kind made of
+others (`upbeat.collaboration`).
 """
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from upbeat import codec
+from upbeat.v1 import task_spec_pb2
 
 if TYPE_CHECKING:
     from upbeat.v1 import payload_pb2
@@ -29,8 +33,28 @@ def checked_type(name: str) -> str:
     return name
 
 
-class Skill(Generic[In, Out]):
-    """A typed kind of work.
+class Kind(ABC, Generic[In, Out]):
+    """A kind of work, single or a collaboration: what `Client.run`, `submit` and `map` take."""
+
+    __slots__ = ()
+
+    name: str
+
+    @abstractmethod
+    def spec(self) -> task_spec_pb2.TaskSpec:
+        """The spec of a task of this kind, but for its input and its options."""
+
+    @abstractmethod
+    def encode_input(self, value: In) -> payload_pb2.Payload:
+        """The payload for a task; raises CodecError."""
+
+    @abstractmethod
+    def decode_output(self, payload: payload_pb2.Payload) -> Out:
+        """What the caller is given; raises CodecError."""
+
+
+class Skill(Kind[In, Out]):
+    """A typed kind of work that agents do.
 
     `input` and `output` are dataclasses, pydantic models, protobuf messages,
     `dict`, `list[...]`, `str`, `bytes`, `NoneType` or anything else that JSON
@@ -46,6 +70,10 @@ class Skill(Generic[In, Out]):
 
     def __repr__(self) -> str:
         return f"Skill({self.name!r}, {codec.name_of(self.input)}, {codec.name_of(self.output)})"
+
+    def spec(self) -> task_spec_pb2.TaskSpec:
+        """The spec of a task of this kind, but for its input and its options."""
+        return task_spec_pb2.TaskSpec(type=self.name)
 
     def encode_input(self, value: In) -> payload_pb2.Payload:
         """The payload for a task; raises CodecError."""
@@ -69,3 +97,8 @@ class Skill(Generic[In, Out]):
 def as_skill(skill: Skill[Any, Any] | str) -> Skill[Any, Any]:
     """A bare type becomes a skill whose values are encoded by what they are."""
     return Skill(skill, Any, Any) if isinstance(skill, str) else skill
+
+
+def as_kind(kind: Kind[Any, Any] | str) -> Kind[Any, Any]:
+    """A bare type becomes a skill, as with `as_skill`."""
+    return as_skill(kind) if isinstance(kind, str) else kind

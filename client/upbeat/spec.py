@@ -20,7 +20,7 @@ from upbeat.v1 import task_spec_pb2
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from upbeat.skill import Skill
+    from upbeat.skill import Kind
 
 Seconds = float | int | dt.timedelta
 Priority = Literal["low", "normal", "high", "critical"]
@@ -38,24 +38,32 @@ class Retry:
     non_retryable_reasons: Sequence[str] = ()
 
 
-class TaskOptions(TypedDict, total=False):
-    """What a task can be submitted with; see TaskSpec of the contract."""
+class WholeOptions(TypedDict, total=False):
+    """What a task can be submitted with, be it single work or a collaboration."""
 
     priority: Priority
-    required_capabilities: Sequence[str]
-    selector: str
     fairness_key: str
     fairness_weight: float
     labels: Mapping[str, str]
+    total_timeout: Seconds
+    not_before_time: dt.datetime
+    dedup_key: str
+    traceparent: str
+
+
+class TaskOptions(WholeOptions, total=False):
+    """What a task can be submitted with; see TaskSpec of the contract.
+
+    Of a collaboration, those that are not in `WholeOptions` belong to its steps.
+    """
+
+    required_capabilities: Sequence[str]
+    selector: str
     size_hint: float
     queue_timeout: Seconds
     attempt_timeout: Seconds
-    total_timeout: Seconds
     retry: Retry
-    not_before_time: dt.datetime
     side_effects: SideEffects
-    dedup_key: str
-    traceparent: str
 
 
 _PLAIN = ("selector", "fairness_key", "fairness_weight", "size_hint", "dedup_key", "traceparent")
@@ -63,16 +71,23 @@ _DURATIONS = ("queue_timeout", "attempt_timeout", "total_timeout")
 _KNOWN = frozenset(TaskOptions.__annotations__)
 
 
-def spec_of(skill: Skill[Any, Any], value: Any, options: Mapping[str, Any]) -> task_spec_pb2.TaskSpec:
+def spec_of(kind: Kind[Any, Any], value: Any, options: Mapping[str, Any]) -> task_spec_pb2.TaskSpec:
     """The spec of a task; raises CodecError for the value, TypeError or ValueError for an option."""
+    spec = kind.spec()
+    spec.input.CopyFrom(kind.encode_input(value))
+    write_options(spec, options)
+    return spec
+
+
+def write_options(spec: task_spec_pb2.TaskSpec, options: Mapping[str, Any]) -> None:
+    """Write task options into a spec; raises TypeError or ValueError."""
     unknown = options.keys() - _KNOWN
     if unknown:
         raise TypeError(
             f"unknown task option {', '.join(sorted(unknown))}; known: {', '.join(sorted(_KNOWN))}"
         )
-    spec = task_spec_pb2.TaskSpec(type=skill.name, input=skill.encode_input(value))
     if not options:
-        return spec
+        return
     for name in _PLAIN:
         if name in options:
             setattr(spec, name, options[name])
@@ -80,9 +95,9 @@ def spec_of(skill: Skill[Any, Any], value: Any, options: Mapping[str, Any]) -> t
         if options.get(name) is not None:
             getattr(spec, name).CopyFrom(duration_of(options[name], name))
     if "priority" in options:
-        spec.priority = _enum(task_spec_pb2.Priority, "PRIORITY_", options["priority"], "priority")
+        spec.priority = enum_of(task_spec_pb2.Priority, "PRIORITY_", options["priority"], "priority")
     if "side_effects" in options:
-        spec.side_effects = _enum(
+        spec.side_effects = enum_of(
             task_spec_pb2.SideEffects, "SIDE_EFFECTS_", options["side_effects"], "side_effects"
         )
     spec.required_capabilities.extend(options.get("required_capabilities", ()))
@@ -91,7 +106,6 @@ def spec_of(skill: Skill[Any, Any], value: Any, options: Mapping[str, Any]) -> t
         spec.retry.CopyFrom(_retry(options["retry"]))
     if options.get("not_before_time") is not None:
         spec.not_before_time.CopyFrom(timestamp_of(options["not_before_time"], "not_before_time"))
-    return spec
 
 
 def _retry(retry: Retry) -> task_spec_pb2.RetryPolicy:
@@ -107,7 +121,8 @@ def _retry(retry: Retry) -> task_spec_pb2.RetryPolicy:
     return policy
 
 
-def _enum(enum: Any, prefix: str, name: object, option: str) -> Any:
+def enum_of(enum: Any, prefix: str, name: object, option: str) -> Any:
+    """The number of a short name in any case; raises TypeError or ValueError, which list the names."""
     if not isinstance(name, str):
         raise TypeError(f"{option} is {type(name).__qualname__}; a name such as {enum.keys()[1]} is expected")
     wanted = name.upper()

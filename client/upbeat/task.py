@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from upbeat import codec
+from upbeat.errors import CollaborationFailed
+from upbeat.outcome import CollaborationResult
 from upbeat.refusal import error_of_task
 from upbeat.v1 import task_pb2, task_spec_pb2
 
 if TYPE_CHECKING:
-    from upbeat.skill import Out, Skill
+    from upbeat.skill import Kind, Out
 
 
 class TaskState(enum.StrEnum):
@@ -82,7 +84,29 @@ class Task:
     request_id: str
     message: task_pb2.Task = field(repr=False, compare=False)
 
-    def result(self, skill: Skill[Any, Out] | None = None) -> Out | Any:
+    @property
+    def name(self) -> str:
+        """The name of the step that it is; empty for none."""
+        return self.message.spec.name
+
+    @property
+    def parent_task_id(self) -> str:
+        """The collaboration it is a child of; empty for none."""
+        return self.message.parent_task_id
+
+    @property
+    def member(self) -> str:
+        """What it is to that collaboration, such as `step/0` or `round/0/voter/2`."""
+        return self.message.member
+
+    @property
+    def collaboration(self) -> CollaborationResult | None:
+        """What a collaboration came to, once it has ended; None for single work."""
+        if not self.message.HasField("collaboration_result"):
+            return None
+        return CollaborationResult.of(self.message.collaboration_result)
+
+    def result(self, skill: Kind[Any, Out] | None = None) -> Out | Any:
         """The output of a COMPLETED task, as the skill's type if one is given.
 
         Raises TaskFailed or TaskCancelled for how else it ended, ValueError if
@@ -92,6 +116,8 @@ class Task:
         if not self.state.is_final:
             raise ValueError(f"task {self.task_id} is {self.state}")
         error = error_of_task(self.message.state, self.message.error, self.task_id, self.attempt_count)
+        if isinstance(error, CollaborationFailed):
+            error.collaboration = self.collaboration
         if error is not None:
             raise error
         return skill.decode_output(self.message.output) if skill else codec.decode(self.message.output)
