@@ -36,7 +36,9 @@ class Attempt:
     def __init__(
         self, assignment: wire.Assignment, work: Work, ear: Ear, done: Callable[[wire.AttemptResult], None]
     ) -> None:
+        self.task_id = assignment.task_id
         self.lease_id = assignment.lease_id
+        self.handler = getattr(work.function, "__qualname__", repr(work.function))
         self.voice = Voice(assignment.lease_id, ear)
         self._assignment = assignment
         self._work = work
@@ -129,6 +131,6 @@ class Attempt:
             return failure
         if isinstance(error, asyncio.CancelledError) and self.voice.stop_reason:
             return payload_pb2.Error(reason=self.voice.stop_reason, message="the handler was cancelled")
-        log.warning("task %s: its handler failed", self._assignment.task_id, exc_info=error)
+        log.warning("task %s: its handler failed", self.task_id, exc_info=error)
         text = f"{type(error).__qualname__}: {error}" if str(error) else type(error).__qualname__
         return payload_pb2.Error(reason="HANDLER_FAILED", message=bounded(text, MESSAGE_BYTES_MAX))

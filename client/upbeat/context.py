@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from upbeat import codec
 from upbeat.errors import AttemptCancelled
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Iterator
 
     from upbeat.v1 import agent_service_pb2 as wire
+    from upbeat.v1 import payload_pb2
     from upbeat.voice import Voice
 
 
@@ -24,6 +28,38 @@ class LastProgress:
     message: str
 
 
+T = TypeVar("T")
+
+
+class Given(Mapping[str, Any]):
+    """What a step of a collaboration is given besides its input, by name.
+
+    Values are decoded when they are asked for; one that cannot be raises CodecError.
+    """
+
+    def __init__(self, assignment: wire.Assignment) -> None:
+        self._payloads: dict[str, payload_pb2.Payload] = {
+            entry.name: entry.payload for entry in assignment.context
+        }
+
+    def __repr__(self) -> str:
+        return f"Given({', '.join(self._payloads)})"
+
+    def __getitem__(self, name: str) -> Any:
+        return codec.decode(self._payloads[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._payloads)
+
+    def __len__(self) -> int:
+        return len(self._payloads)
+
+    def typed(self, name: str, kind: type[T]) -> T:
+        """The value as `kind`; raises KeyError where it is not given, CodecError where it does not fit."""
+        value: T = codec.decode(self._payloads[name], kind)
+        return value
+
+
 class Context:
     """One attempt, as its handler sees it.
 
@@ -32,6 +68,12 @@ class Context:
     caller's W3C trace context, `last_progress` what the attempt before said last
     (None on a first attempt). `cancelled` is set when the attempt is no longer
     wanted: an async handler is cancelled as well, a sync one has to look.
+
+    Within a collaboration `parent_task_id` is that, else empty, and `context` has
+    what the step is given besides its input: in a sequence `original`, `previous`
+    (where the step has an input of its own) and `outputs` (where asked for); in a
+    further round of a consensus, and for its judge, `ballots`; for the judge of a
+    race `first` and `second`.
     """
 
     def __init__(self, assignment: wire.Assignment, voice: Voice, cancelled: threading.Event) -> None:
@@ -42,6 +84,8 @@ class Context:
         self.labels = dict(assignment.labels)
         self.traceparent = assignment.traceparent
         self.idempotency_key = assignment.idempotency_key
+        self.parent_task_id = assignment.parent_task_id
+        self.context = Given(assignment)
         self.last_progress: LastProgress | None = None
         if assignment.HasField("last_progress"):
             last = assignment.last_progress
@@ -52,6 +96,16 @@ class Context:
         if assignment.HasField("time_remaining"):
             self.deadline = time.monotonic() + assignment.time_remaining.ToNanoseconds() / 1e9
         self._voice = voice
+
+    @property
+    def original(self) -> Any:
+        """The input of the collaboration, decoded by what it is; None where it is not given."""
+        return self.context.get("original")
+
+    @property
+    def previous(self) -> Any:
+        """The output of the step before, where that is not the input; else None."""
+        return self.context.get("previous")
 
     @property
     def time_remaining(self) -> float | None:

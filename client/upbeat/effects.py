@@ -31,6 +31,7 @@ class Stop:
 
     lease_id: str
     reason: str
+    grace_s: float | None = None  # How long the handler has to wind up; None: as long as it likes.
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ and how they end to the session. Handlers' threads call `said`, `emitted`,
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from upbeat.v1 import agent_service_pb2 as wire
     from upbeat.work import Work
     from upbeat.worker_threads import WorkerThreads
+
+
+log = logging.getLogger("upbeat.agent")
 
 
 class Workplace:
@@ -49,17 +53,36 @@ class Floor:
         attempt = Attempt(assignment, self._place.works[assignment.type], self, self._ended)
         self._attempts[attempt.lease_id] = attempt
         if assignment.HasField("time_remaining"):
-            remaining_s = max(0.0, assignment.time_remaining.ToNanoseconds() / 1e9)
-            self._timers[attempt.lease_id] = asyncio.get_running_loop().call_later(
-                remaining_s, self.stop, attempt.lease_id, "ATTEMPT_TIMEOUT"
-            )
+            remaining_s = assignment.time_remaining.ToNanoseconds() / 1e9
+            self._set_timer(attempt.lease_id, remaining_s, self.stop, attempt.lease_id, "ATTEMPT_TIMEOUT")
         attempt.start(self._place.crossing, self._place.threads)
 
-    def stop(self, lease_id: str, reason: str) -> None:
-        """Have a handler end, if it has not."""
+    def stop(self, lease_id: str, reason: str, grace_s: float | None = None) -> None:
+        """Have a handler end, if it has not; one that still runs when its grace is over is told of."""
+        attempt = self._attempts.get(lease_id)
+        if attempt is None:
+            return
+        attempt.stop(reason)
+        if grace_s is not None:
+            self._set_timer(lease_id, grace_s, self._outstay, lease_id, grace_s)
+
+    def _outstay(self, lease_id: str, grace_s: float) -> None:
+        """Nothing can end a handler that does not end itself; but somebody should know which it is."""
         attempt = self._attempts.get(lease_id)
         if attempt is not None:
-            attempt.stop(reason)
+            log.warning(
+                "task %s: %s was cancelled and still runs after its grace of %g s; its slot stays taken",
+                attempt.task_id,
+                attempt.handler,
+                max(0.0, grace_s),
+            )
+
+    def _set_timer(self, lease_id: str, after_s: float, call: Callable[..., None], *of: object) -> None:
+        """One for each lease: one that is stopped needs no time limit any more."""
+        before = self._timers.pop(lease_id, None)
+        if before is not None:
+            before.cancel()
+        self._timers[lease_id] = asyncio.get_running_loop().call_later(max(0.0, after_s), call, *of)
 
     def stop_all(self, reason: str) -> None:
         """Have all handlers end."""

@@ -175,7 +175,7 @@ class Link:
             case Settled():
                 self._settled(effect)
             case Stop():
-                self._floor.stop(effect.lease_id, effect.reason)
+                self._floor.stop(effect.lease_id, effect.reason, effect.grace_s)
             case Opened():
                 self._open(effect)
             case ServerDrains():

@@ -194,7 +194,7 @@ class Session:
         for assignment in frame.assignments:
             effects += self._assign(assignment)
         for cancel in frame.cancels:
-            effects += self._cancel(cancel.lease_id, cancel.reason)
+            effects += self._cancel(cancel)
         for ack in frame.result_acks:
             effects += self._settle(ack)
         if frame.HasField("drain"):
@@ -242,18 +242,20 @@ class Session:
         self.attempts[lease_id] = Running()
         return [Start(assignment)]
 
-    def _cancel(self, lease_id: str, reason: str) -> list[Effect]:
+    def _cancel(self, cancel: wire.AttemptCancel) -> list[Effect]:
+        lease_id, reason = cancel.lease_id, cancel.reason or "CANCELLED"
         attempt = self.attempts.get(lease_id)
         if attempt is None:
             if lease_id not in self.results:
                 # The server waits for an answer to free the slot, and we have nothing of it.
-                error = payload_pb2.Error(reason=reason or "CANCELLED", message="not running here")
+                error = payload_pb2.Error(reason=reason, message="not running here")
                 self.results.keep(wire.AttemptResult(lease_id=lease_id, error=error))
             return []
         if attempt.is_stopping or attempt.is_dropped:
             return []
         attempt.is_stopping = True
-        return [Stop(lease_id, reason or "CANCELLED")]
+        grace_s = cancel.grace.ToNanoseconds() / 1e9 if cancel.HasField("grace") else None
+        return [Stop(lease_id, reason, grace_s)]
 
     def _settle(self, ack: wire.ResultAck) -> list[Effect]:
         if not self.results.forget(ack.lease_id):

@@ -203,6 +203,12 @@ def test_a_cancel_stops_the_attempt_once(open_play: Play) -> None:
     play >> finish("l1", error="CANCELLED") << "frame: result l1: CANCELLED"
 
 
+def test_a_cancel_hands_on_the_grace_that_it_has(open_play: Play) -> None:
+    play = running(open_play, "l1", "l2")
+    play >> cancel("l1", "SUPERSEDED", grace_ms=1_500) << "stop l1: SUPERSEDED within 1.5 s"
+    play >> cancel("l2", "SUPERSEDED", grace_ms=0) << "stop l2: SUPERSEDED within 0 s"
+
+
 def test_a_cancel_that_meets_a_result_changes_nothing(open_play: Play) -> None:
     play = running(open_play, "l1")
     play >> finish("l1") << "frame: result l1" >> cancel("l1")

@@ -68,7 +68,8 @@ def words_of(effect: Effect) -> str:
         case Start():
             return f"start {effect.assignment.lease_id}"
         case Stop():
-            return f"stop {effect.lease_id}: {effect.reason}"
+            grace = "" if effect.grace_s is None else f" within {effect.grace_s:g} s"
+            return f"stop {effect.lease_id}: {effect.reason}{grace}"
         case Settled():
             return f"settled {effect.lease_id}: {OUTCOME.Name(effect.outcome).removeprefix('OUTCOME_')}"  # type: ignore[arg-type]
         case ServerDrains():
@@ -173,9 +174,12 @@ def assign(*lease_ids: str, task_type: str = "echo") -> Line:
     )
 
 
-def cancel(lease_id: str, reason: str = "CANCELLED") -> Line:
+def cancel(lease_id: str, reason: str = "CANCELLED", grace_ms: int | None = None) -> Line:
     """A cancel."""
-    return hears(wire.ConnectResponse(cancels=[wire.AttemptCancel(lease_id=lease_id, reason=reason)]))
+    item = wire.AttemptCancel(lease_id=lease_id, reason=reason)
+    if grace_ms is not None:
+        item.grace.FromMilliseconds(grace_ms)
+    return hears(wire.ConnectResponse(cancels=[item]))
 
 
 def settle(lease_id: str, outcome: str = "ACCEPTED") -> Line:
