@@ -18,18 +18,36 @@ if TYPE_CHECKING:
     from upbeat.agent import Agent
     from upbeat.channel import Tls
     from upbeat.client import Client
+    from upbeat.collaboration.calls import Grade
+    from upbeat.collaboration.consensus import Consensus, Verdict, consensus
+    from upbeat.collaboration.custom import Custom, custom
+    from upbeat.collaboration.items import PipelineItem
+    from upbeat.collaboration.kind import Collaboration
+    from upbeat.collaboration.parallel import Parallel, parallel
+    from upbeat.collaboration.pipeline import Pipeline, pipeline
+    from upbeat.collaboration.race import Race, race
+    from upbeat.collaboration.sequential import Sequence, sequence
+    from upbeat.collaboration.steps import Step, step
+    from upbeat.collaboration.terms import Budget, StopWhen
     from upbeat.context import Context
     from upbeat.errors import (
+        Abstain,
         AgentFenced,
         AttemptCancelled,
+        BudgetExceeded,
         ClientClosed,
         CodecError,
+        CollaborationFailed,
         DuplicateTask,
         Fail,
+        Infeasible,
         InvalidField,
+        NoConsensus,
+        NoWinner,
         PermissionDenied,
         QueueFull,
         Refused,
+        StepFailed,
         TaskCancelled,
         TaskFailed,
         TaskFinished,
@@ -41,7 +59,8 @@ if TYPE_CHECKING:
     )
     from upbeat.flow import Done
     from upbeat.handle import TaskHandle
-    from upbeat.skill import Skill
+    from upbeat.outcome import ChildOutcome, CollaborationResult, ItemError, TallyEntry
+    from upbeat.skill import Kind, Skill
     from upbeat.spec import Retry
     from upbeat.sync import SyncClient, SyncTaskHandle
     from upbeat.task import Progress, Task, TaskState
@@ -52,18 +71,36 @@ _HOMES = {
     "agent": ("Agent",),
     "channel": ("Tls",),
     "client": ("Client",),
+    "collaboration.calls": ("Grade",),
+    "collaboration.consensus": ("Consensus", "Verdict", "consensus"),
+    "collaboration.custom": ("Custom", "custom"),
+    "collaboration.items": ("PipelineItem",),
+    "collaboration.kind": ("Collaboration",),
+    "collaboration.parallel": ("Parallel", "parallel"),
+    "collaboration.pipeline": ("Pipeline", "pipeline"),
+    "collaboration.race": ("Race", "race"),
+    "collaboration.sequential": ("Sequence", "sequence"),
+    "collaboration.steps": ("Step", "step"),
+    "collaboration.terms": ("Budget", "StopWhen"),
     "context": ("Context",),
     "errors": (
+        "Abstain",
         "AgentFenced",
         "AttemptCancelled",
+        "BudgetExceeded",
         "ClientClosed",
         "CodecError",
+        "CollaborationFailed",
         "DuplicateTask",
         "Fail",
+        "Infeasible",
         "InvalidField",
+        "NoConsensus",
+        "NoWinner",
         "PermissionDenied",
         "QueueFull",
         "Refused",
+        "StepFailed",
         "TaskCancelled",
         "TaskFailed",
         "TaskFinished",
@@ -75,7 +112,8 @@ _HOMES = {
     ),
     "flow": ("Done",),
     "handle": ("TaskHandle",),
-    "skill": ("Skill",),
+    "outcome": ("ChildOutcome", "CollaborationResult", "ItemError", "TallyEntry"),
+    "skill": ("Kind", "Skill"),
     "spec": ("Retry",),
     "sync": ("SyncClient", "SyncTaskHandle"),
     "task": ("Progress", "Task", "TaskState"),
@@ -85,26 +123,50 @@ _HOMES = {
 _HOME_BY_NAME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Abstain",
     "Agent",
     "AgentFenced",
     "AttemptCancelled",
+    "Budget",
+    "BudgetExceeded",
+    "ChildOutcome",
     "Client",
     "ClientClosed",
     "CodecError",
+    "Collaboration",
+    "CollaborationFailed",
+    "CollaborationResult",
+    "Consensus",
     "Context",
+    "Custom",
     "Done",
     "DuplicateTask",
     "Fail",
+    "Grade",
+    "Infeasible",
     "InvalidField",
+    "ItemError",
+    "Kind",
     "Left",
+    "NoConsensus",
+    "NoWinner",
+    "Parallel",
     "PermissionDenied",
+    "Pipeline",
+    "PipelineItem",
     "Progress",
     "QueueFull",
+    "Race",
     "Refused",
     "Retry",
+    "Sequence",
     "Skill",
+    "Step",
+    "StepFailed",
+    "StopWhen",
     "SyncClient",
     "SyncTaskHandle",
+    "TallyEntry",
     "Task",
     "TaskCancelled",
     "TaskFailed",
@@ -118,7 +180,15 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "UpbeatError",
+    "Verdict",
     "__version__",
+    "consensus",
+    "custom",
+    "parallel",
+    "pipeline",
+    "race",
+    "sequence",
+    "step",
 ]
 
 

@@ -10,19 +10,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from upbeat.channel import Tls, address_or_default, namespace_or_default, target_of
+from upbeat.collaboration.calls import CollaborationCalls
 from upbeat.core import Core
 from upbeat.flow import Done, Flow
-from upbeat.handle import TaskHandle, output_of
+from upbeat.handle import TaskHandle, concluded, finished_of, merged_options
 from upbeat.io_thread import io_thread
-from upbeat.skill import In, Out, Skill, as_skill
-from upbeat.spec import Seconds, TaskOptions, seconds_of, spec_of
+from upbeat.skill import In, Kind, Out, as_kind
+from upbeat.spec import Seconds, TaskOptions, spec_of
 from upbeat.submission import Submission
 from upbeat.task import Task, task_of
 from upbeat.updates import TaskWatch, updates
 from upbeat.v1 import agent_pb2, agent_service_pb2, stats_pb2, stats_service_pb2, task_pb2, task_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
     from types import TracebackType
 
     from upbeat.task import Progress
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 PAGE_SIZE = 500
 
 
-class Client:
+class Client(CollaborationCalls):
     """A connection to a server, for one namespace.
 
     `address` is HOST:PORT (default: UPBEAT_SERVER, else localhost:50051);
@@ -70,7 +71,7 @@ class Client:
     @overload
     async def submit(
         self,
-        skill: Skill[In, Out],
+        skill: Kind[In, Out],
         value: In,
         *,
         timeout: Seconds | None = ...,  # noqa: ASYNC109
@@ -91,29 +92,29 @@ class Client:
 
     async def submit(
         self,
-        skill: Skill[Any, Any] | str,
+        skill: Kind[Any, Any] | str,
         value: Any = None,
         *,
         timeout: Seconds | None = None,  # noqa: ASYNC109 - it bounds the task, not the call
         request_id: str = "",
         **options: Unpack[TaskOptions],
     ) -> TaskHandle[Any]:
-        """Submit a task; returns once the server has accepted it durably.
+        """Submit a task, single or a collaboration; returns once the server has accepted it durably.
 
         `timeout` is short for `total_timeout`. With a `request_id` the call may
         be repeated, even by another process, and yields the same task. Raises
         CodecError, InvalidField, QueueFull, DuplicateTask, Unavailable, ...
         """
-        skill = as_skill(skill)
-        spec = spec_of(skill, value, merged_options(options, timeout))
+        kind = as_kind(skill)
+        spec = spec_of(kind, value, merged_options(options, timeout))
         submission = Submission(spec, request_id, may_overflow=True)
         await io_thread().call(self._core.accepted(submission))
-        return TaskHandle(self, skill, submission.task_id, submission)
+        return TaskHandle(self, kind, submission.task_id, submission)
 
     @overload
     async def run(
         self,
-        skill: Skill[In, Out],
+        skill: Kind[In, Out],
         value: In,
         *,
         timeout: Seconds | None = ...,  # noqa: ASYNC109
@@ -134,31 +135,28 @@ class Client:
 
     async def run(
         self,
-        skill: Skill[Any, Any] | str,
+        skill: Kind[Any, Any] | str,
         value: Any = None,
         *,
         timeout: Seconds | None = None,  # noqa: ASYNC109 - kept by the server, even if we die
         request_id: str = "",
         **options: Unpack[TaskOptions],
     ) -> Any:
-        """Submit a task and wait for its output.
+        """Submit a task, single or a collaboration, and wait for its output.
 
         `timeout` bounds the whole task (`total_timeout`): TaskTimedOut is
         raised when it is over. If the caller is cancelled, so is the task.
         Raises what `submit` and `TaskHandle.result` raise.
         """
-        skill = as_skill(skill)
+        kind = as_kind(skill)
         merged = merged_options(options, timeout)
-        submission = Submission(spec_of(skill, value, merged), request_id)
-        limit = merged.get("total_timeout")
-        limit_s = None if limit is None else seconds_of(limit, "timeout")
-        finished = await io_thread().call(self._core.finished(submission, limit_s))
-        return output_of(finished, skill)
+        finished = await finished_of(self._core, kind, value, merged, request_id)
+        return await concluded(self._core, finished, kind)
 
     @overload
     def map(
         self,
-        skill: Skill[In, Out],
+        skill: Kind[In, Out],
         values: Iterable[In] | AsyncIterable[In],
         *,
         in_flight: int = ...,
@@ -177,7 +175,7 @@ class Client:
 
     def map(
         self,
-        skill: Skill[Any, Any] | str,
+        skill: Kind[Any, Any] | str,
         values: Iterable[Any] | AsyncIterable[Any],
         *,
         in_flight: int = 100,
@@ -191,11 +189,11 @@ class Client:
         """
         if in_flight < 1:
             raise ValueError(f"in_flight={in_flight}: at least 1 is expected")
-        return Flow(self._core, as_skill(skill), values, in_flight, merged_options(options, None)).run()
+        return Flow(self._core, as_kind(skill), values, in_flight, merged_options(options, None)).run()
 
-    def task(self, task_id: str, skill: Skill[Any, Out] | None = None) -> TaskHandle[Out]:
+    def task(self, task_id: str, skill: Kind[Any, Out] | None = None) -> TaskHandle[Out]:
         """A handle for a task that was submitted elsewhere; asks nothing of the server."""
-        return TaskHandle(self, skill or as_skill("unknown"), task_id)
+        return TaskHandle(self, skill or as_kind("unknown"), task_id)
 
     async def get(self, task_id: str) -> Task:
         """A task with its input and output; raises TaskNotFound."""
@@ -298,7 +296,7 @@ class Client:
     async def _result(self, handle: TaskHandle[Out]) -> Out:
         if handle.submission is not None:
             finished = await io_thread().call(self._core.attached(handle.submission))
-            return output_of(finished, handle.skill)
+            return await concluded(self._core, finished, handle.skill)
         while True:
             task = task_of(await io_thread().call(self._core.got(handle.task_id, is_patient=True)))
             if task.state.is_final:
@@ -307,13 +305,3 @@ class Client:
 
     def _updates(self, task_id: str) -> AsyncIterator[Task | Progress]:
         return updates(self._core, task_id)
-
-
-def merged_options(options: Mapping[str, Any], timeout: Seconds | None) -> dict[str, Any]:
-    """The options of a task, with the short form of its total timeout."""
-    merged = dict(options)
-    if timeout is not None:
-        if "total_timeout" in merged:
-            raise TypeError("timeout is short for total_timeout: give one of them")
-        merged["total_timeout"] = timeout
-    return merged

@@ -17,10 +17,16 @@ from upbeat.channel import CHANNELS, SharedChannel, Target, metadata_of
 from upbeat.duplex import is_cancelled
 from upbeat.errors import ClientClosed, Refused
 from upbeat.refusal import error_of_call
-from upbeat.v1 import agent_service_pb2_grpc, stats_service_pb2_grpc, task_service_pb2_grpc
+from upbeat.v1 import (
+    agent_service_pb2_grpc,
+    collaboration_service_pb2_grpc,
+    stats_service_pb2_grpc,
+    task_service_pb2_grpc,
+)
 
 if TYPE_CHECKING:
     from upbeat.v1.agent_service_pb2_grpc import AgentServiceAsyncStub
+    from upbeat.v1.collaboration_service_pb2_grpc import CollaborationServiceAsyncStub
     from upbeat.v1.stats_service_pb2_grpc import StatsServiceAsyncStub
     from upbeat.v1.task_service_pb2_grpc import TaskServiceAsyncStub
 
@@ -80,6 +86,11 @@ class Connection:
     def agents(self) -> AgentServiceAsyncStub:
         """AgentService."""
         return agent_service_pb2_grpc.AgentServiceStub(self.channel)
+
+    @property
+    def collaborations(self) -> CollaborationServiceAsyncStub:
+        """CollaborationService."""
+        return collaboration_service_pb2_grpc.CollaborationServiceStub(self.channel)
 
     @property
     def stats(self) -> StatsServiceAsyncStub:

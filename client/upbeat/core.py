@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from upbeat.connection import CALL_TIMEOUT_S, Connection
 from upbeat.errors import Unavailable, UpbeatError
+from upbeat.outcome import CollaborationResult
 from upbeat.stream import TaskStream
 from upbeat.v1 import task_service_pb2
 from upbeat.watch import WatchHub
@@ -112,6 +113,10 @@ class Core:
         """A unary call of StatsService."""
         return await self._call("stats", method, request, CALL_TIMEOUT_S)
 
+    async def collaborations(self, method: str, request: Any) -> Any:
+        """A unary call of CollaborationService."""
+        return await self._call("collaborations", method, request, CALL_TIMEOUT_S)
+
     async def _call(self, service: str, method: str, request: Any, timeout_s: float) -> Any:
         request.namespace = self.namespace
         stub = getattr(self.connection, service)
@@ -124,6 +129,15 @@ class Core:
             request.wait.FromSeconds(round(LONG_POLL_S))
         response = await self.tasks("GetTask", request, CALL_TIMEOUT_S + (LONG_POLL_S if is_patient else 0.0))
         return response.task
+
+    async def collaboration(self, task_id: str) -> CollaborationResult | None:
+        """What a collaboration came to; None where the server does not say."""
+        try:
+            task = await self.got(task_id, is_patient=False)
+        except UpbeatError:
+            return None  # It is only asked for to tell more of a failure that is known.
+        has_result = task.HasField("collaboration_result")
+        return CollaborationResult.of(task.collaboration_result) if has_result else None
 
 
 def _finished_of(submission: Submission) -> task_service_pb2.TaskFinished:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from upbeat.handle import output_of
 from upbeat.io_thread import Crossing, io_thread
-from upbeat.skill import In, Out, Skill
+from upbeat.skill import In, Kind, Out
 from upbeat.spec import spec_of
 from upbeat.submission import Submission
 
@@ -31,7 +31,7 @@ class Done(Generic[In, Out]):
     input: In
     task_id: str
     attempt_count: int
-    _skill: Skill[Any, Out] = field(repr=False)
+    _skill: Kind[Any, Out] = field(repr=False)
     _finished: task_service_pb2.TaskFinished | None = field(repr=False)
     _error: UpbeatError | None = field(repr=False)
 
@@ -50,7 +50,7 @@ class Flow(Generic[In, Out]):
     def __init__(
         self,
         core: Core,
-        skill: Skill[In, Out],
+        skill: Kind[In, Out],
         values: Iterable[In] | AsyncIterable[In],
         in_flight: int,
         options: Mapping[str, Any],

@@ -11,19 +11,22 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, overload
 
 from upbeat.channel import Tls, address_or_default, namespace_or_default, target_of
-from upbeat.client import PAGE_SIZE, merged_options
+from upbeat.client import PAGE_SIZE
+from upbeat.collaboration.calls import Grade, id_of
 from upbeat.core import Core
-from upbeat.errors import ClientClosed
-from upbeat.handle import output_of
+from upbeat.errors import ClientClosed, CollaborationFailed
+from upbeat.handle import merged_options, output_of
 from upbeat.io_thread import io_thread
-from upbeat.skill import In, Out, Skill, as_skill
-from upbeat.spec import Seconds, TaskOptions, seconds_of, spec_of
+from upbeat.skill import In, Kind, Out, as_kind
+from upbeat.spec import Seconds, TaskOptions, WholeOptions, seconds_of, spec_of
 from upbeat.submission import Submission
 from upbeat.task import Task, task_of
-from upbeat.v1 import stats_pb2, stats_service_pb2, task_pb2, task_service_pb2
+from upbeat.v1 import collaboration_service_pb2, stats_pb2, stats_service_pb2, task_pb2, task_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
+
+    from upbeat.collaboration.consensus import Consensus, Verdict
 
 T = TypeVar("T")
 
@@ -47,10 +50,18 @@ def _wait(coroutine: Coroutine[Any, Any, T], timeout_s: float | None = None) -> 
         raise
 
 
+def _concluded(core: Core, finished: task_service_pb2.TaskFinished, kind: Kind[Any, Out]) -> Out:
+    try:
+        return output_of(finished, kind)
+    except CollaborationFailed as failure:
+        failure.collaboration = _wait(core.collaboration(finished.task_id))
+        raise
+
+
 class SyncTaskHandle(Generic[Out]):
     """A submitted task; see `TaskHandle`."""
 
-    def __init__(self, core: Core, skill: Skill[Any, Out], submission: Submission) -> None:
+    def __init__(self, core: Core, skill: Kind[Any, Out], submission: Submission) -> None:
         self.task_id = submission.task_id
         self.skill = skill
         self._core = core
@@ -65,7 +76,7 @@ class SyncTaskHandle(Generic[Out]):
         Raises what `TaskHandle.result` raises, and TimeoutError after `timeout`
         seconds of waiting, which changes nothing for the task.
         """
-        return output_of(_wait(self._core.attached(self._submission), timeout), self.skill)
+        return _concluded(self._core, _wait(self._core.attached(self._submission), timeout), self.skill)
 
 
 class SyncClient:
@@ -97,7 +108,7 @@ class SyncClient:
     @overload
     def submit(
         self,
-        skill: Skill[In, Out],
+        skill: Kind[In, Out],
         value: In,
         *,
         timeout: Seconds | None = ...,
@@ -118,7 +129,7 @@ class SyncClient:
 
     def submit(
         self,
-        skill: Skill[Any, Any] | str,
+        skill: Kind[Any, Any] | str,
         value: Any = None,
         *,
         timeout: Seconds | None = None,
@@ -126,16 +137,16 @@ class SyncClient:
         **options: Unpack[TaskOptions],
     ) -> SyncTaskHandle[Any]:
         """Submit a task, as `Client.submit` does."""
-        skill = as_skill(skill)
-        spec = spec_of(skill, value, merged_options(options, timeout))
+        kind = as_kind(skill)
+        spec = spec_of(kind, value, merged_options(options, timeout))
         submission = Submission(spec, request_id, may_overflow=True)
         _wait(self._core.accepted(submission))
-        return SyncTaskHandle(self._core, skill, submission)
+        return SyncTaskHandle(self._core, kind, submission)
 
     @overload
     def run(
         self,
-        skill: Skill[In, Out],
+        skill: Kind[In, Out],
         value: In,
         *,
         timeout: Seconds | None = ...,
@@ -156,7 +167,7 @@ class SyncClient:
 
     def run(
         self,
-        skill: Skill[Any, Any] | str,
+        skill: Kind[Any, Any] | str,
         value: Any = None,
         *,
         timeout: Seconds | None = None,
@@ -164,12 +175,32 @@ class SyncClient:
         **options: Unpack[TaskOptions],
     ) -> Any:
         """Submit a task and wait for its output, as `Client.run` does; Ctrl-C cancels the task."""
-        skill = as_skill(skill)
+        kind = as_kind(skill)
         merged = merged_options(options, timeout)
-        submission = Submission(spec_of(skill, value, merged), request_id)
+        submission = Submission(spec_of(kind, value, merged), request_id)
         limit = merged.get("total_timeout")
         limit_s = None if limit is None else seconds_of(limit, "timeout")
-        return output_of(_wait(self._core.finished(submission, limit_s)), skill)
+        return _concluded(self._core, _wait(self._core.finished(submission, limit_s)), kind)
+
+    def consensus(
+        self,
+        kind: Consensus[In, Out],
+        value: In,
+        *,
+        timeout: Seconds | None = None,
+        request_id: str = "",
+        **options: Unpack[WholeOptions],
+    ) -> Verdict[Out]:
+        """Hold a vote and wait for it: `up.consensus(upbeat.consensus(CLASSIFY, voters=5), doc)`."""
+        handle = self.submit(kind, value, timeout=timeout, request_id=request_id, **options)
+        _wait(self._core.attached(handle._submission))
+        return kind.verdict(self.get(handle.task_id))
+
+    def grade(self, task: Task | str, *, correct: bool) -> Grade:
+        """Say whether the output of a completed task was right, as `Client.grade` does."""
+        request = collaboration_service_pb2.GradeTaskRequest(task_id=id_of(task), correct=correct)
+        response = _wait(self._core.collaborations("GradeTask", request))
+        return Grade(response.agent_id, response.graded_count, response.correct_count)
 
     def get(self, task_id: str) -> Task:
         """A task with its input and output; raises TaskNotFound."""

@@ -23,8 +23,8 @@ def test_every_name_can_be_imported_and_is_listed(name: str) -> None:
 
 
 def test_what_is_not_there_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="Consensus"):
-        _ = upbeat.Consensus
+    with pytest.raises(AttributeError, match="Swarm"):
+        _ = upbeat.Swarm
 
 
 @pytest.mark.parametrize(("name", "thing"), PUBLIC, ids=[name for name, _ in PUBLIC])

@@ -19,13 +19,14 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.rpc import error_details_pb2, status_pb2
 
 from upbeat.io_thread import io_thread
-from upbeat.v1 import agent_service_pb2, stats_service_pb2, task_service_pb2
+from upbeat.v1 import agent_service_pb2, collaboration_service_pb2, stats_service_pb2, task_service_pb2
 
 TIMEOUT_S = 20.0
 
 SERVICES: tuple[ServiceDescriptor, ...] = (
     task_service_pb2.DESCRIPTOR.services_by_name["TaskService"],
     agent_service_pb2.DESCRIPTOR.services_by_name["AgentService"],
+    collaboration_service_pb2.DESCRIPTOR.services_by_name["CollaborationService"],
     stats_service_pb2.DESCRIPTOR.services_by_name["StatsService"],
 )
 

@@ -1,0 +1,91 @@
+"""Writes options into messages of the contract, as their fields say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf import json_format
+
+from upbeat import codec
+from upbeat.collaboration.steps import as_step
+from upbeat.collaboration.terms import Budget, StopWhen
+from upbeat.spec import duration_of, enum_of
+from upbeat.structure import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from google.protobuf.descriptor import FieldDescriptor
+
+
+def write_terms(message: Any, options: Mapping[str, Any]) -> None:
+    """Set the fields that the options name; None leaves one unset.
+
+    Raises TypeError or ValueError, which name the option, and CodecError.
+    """
+    for name, value in options.items():
+        if value is None:
+            continue
+        field = message.DESCRIPTOR.fields_by_name[name]
+        if field.enum_type is not None:
+            prefix = field.enum_type.values[0].name.removesuffix("UNSPECIFIED")
+            setattr(message, name, enum_of(_Names(field), prefix, value, name))
+        elif field.message_type is not None:
+            getattr(message, name).CopyFrom(_message_of(field, value))
+        elif name == "choices":
+            message.choices.extend(choice_texts(value))
+        else:
+            _set(message, name, value)
+
+
+def choice_texts(values: Iterable[Any]) -> list[str]:
+    """Votes as the contract compares them: text as it is, anything else as its JSON."""
+    if isinstance(values, str):
+        raise TypeError(f"choices={values!r}: a list of the valid votes is expected")
+    return [
+        value if type(value) is str else json.dumps(to_json(value), ensure_ascii=False, separators=(",", ":"))
+        for value in values
+    ]
+
+
+class _Names:
+    """The values of an enum by name, as the generated wrappers have them."""
+
+    def __init__(self, field: FieldDescriptor) -> None:
+        assert field.enum_type is not None  # noqa: S101 - the caller has looked
+        self._numbers = {value.name: value.number for value in field.enum_type.values}
+
+    def keys(self) -> list[str]:
+        return list(self._numbers)
+
+    def Value(self, name: str) -> int:  # noqa: N802 - as in protobuf
+        return self._numbers[name]
+
+
+def _message_of(field: FieldDescriptor, value: Any) -> Any:
+    kind = field.message_type.full_name  # type: ignore[union-attr]  # the caller has looked
+    if kind == "google.protobuf.Duration":
+        return duration_of(value, field.name)
+    if kind == "upbeat.v1.TaskSpec":
+        return as_step(value).message
+    if kind == "upbeat.v1.Payload":
+        return codec.encode(value)
+    message = field.message_type._concrete_class()  # type: ignore[union-attr]
+    if isinstance(value, StopWhen):
+        message.pointer = value.pointer
+        json_format.ParseDict(to_json(value.equals), message.equals)
+        return message
+    if isinstance(value, Budget):
+        write_terms(message, asdict(value))
+        return message
+    expected = {"upbeat.v1.StopWhen": "StopWhen", "upbeat.v1.Budget": "Budget"}.get(kind, kind)
+    raise TypeError(f"{field.name}={value!r}: {expected}(...) is expected")
+
+
+def _set(message: Any, name: str, value: Any) -> None:
+    try:
+        setattr(message, name, value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}={value!r}: {error}") from None
