@@ -1,0 +1,134 @@
+"""The count of a vote: values, rules, and whether the outcome is fixed.
+
+A count depends on the set of ballots and never on the order in which they came:
+values of numbers are formed, and ties are broken, by ordinal.
+
+Ties, and the order of a tally: the most weight first; among equals the one with
+the heaviest single ballot, then the one that the lowest ordinal voted for.
+"""
+
+from __future__ import annotations
+
+from math import floor
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from upbeat_server.engine.collaboration.votes import NUMBER, Vote
+from upbeat_server.engine.collaboration.weights import UNIT
+from upbeat_server.engine.model import Consensus, Payload, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAJORITY, PLURALITY, SUPERMAJORITY, UNANIMOUS = 1, 2, 3, 4
+SHARE_UNIT = 1_000_000_000
+
+
+class Cast(msgspec.Struct, frozen=True):
+    """A valid ballot as it was counted."""
+
+    ordinal: int
+    task_id: int
+    agent_id: str
+    weight: int  # In millionths.
+    vote: Vote
+    output: Payload
+
+
+class Value(msgspec.Struct):
+    """What was voted for, by whom. ``casts`` are by ordinal and not empty."""
+
+    casts: list[Cast]
+    weight: int = 0
+
+    @property
+    def vote(self) -> Vote:
+        """The vote of its first ballot, which stands for all."""
+        return self.casts[0].vote
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Sorts values into their order."""
+        return -self.weight, -max(cast.weight for cast in self.casts), self.casts[0].ordinal
+
+
+def count(casts: Iterable[Cast], mode: Consensus) -> list[Value]:
+    """The values that were voted for, the heaviest first."""
+    values: list[Value] = []
+    for cast in sorted(casts, key=lambda cast: cast.ordinal):
+        value = find(values, cast.vote, mode)
+        if value is None:
+            value = Value([])
+            values.append(value)
+        value.casts.append(cast)
+        value.weight += cast.weight
+    return sorted(values, key=lambda value: value.place)
+
+
+def find(values: Iterable[Value], vote: Vote, mode: Consensus) -> Value | None:
+    """The value that a vote belongs to; a number to the first, by ordinal, that is near enough."""
+    if mode.normalize != NUMBER and not mode.aggregate:
+        return next((value for value in values if value.vote.key == vote.key), None)
+    near = [value for value in values if abs(value.vote.number - vote.number) <= mode.tolerance]
+    return min(near, key=lambda value: value.casts[0].ordinal, default=None)
+
+
+class Rule:
+    """When a value wins. The further ballots that are reckoned with weigh ``coming`` at most."""
+
+    def __init__(self, mode: Consensus) -> None:
+        self._rule = mode.rule
+        # Down to whole billionths, so that 2/3 as a float is met by two ballots of three.
+        self._share = floor(mode.supermajority * SHARE_UNIT + 1e-3)
+
+    def winner(self, values: list[Value]) -> Value | None:
+        """The value that wins with these ballots and no more."""
+        return values[0] if self.is_won(values, 0) else None
+
+    def is_won(self, values: list[Value], coming: int) -> bool:
+        """Whether the first value wins whatever comes."""
+        if not values or not values[0].weight:
+            return False
+        return self._meets(values[0].weight, _rival(values), _total(values), coming)
+
+    def is_leading(self, values: list[Value], coming: int) -> bool:
+        """Whether the first value has the most weight whatever comes."""
+        if not values:
+            return False
+        return values[0].weight > _rival(values) + coming
+
+    def is_lost(self, values: list[Value], coming: int) -> bool:
+        """Whether no value can win whatever comes."""
+        # The best case is that all of it goes to the first: every rule rewards that most.
+        best = (values[0].weight if values else 0) + coming
+        return not best or not self._meets(best, _rival(values), _total(values) + coming, 0)
+
+    def _meets(self, weight: int, rival: int, total: int, coming: int) -> bool:
+        """Whether ``weight`` wins over all else when what comes goes to its rivals."""
+        if self._rule == PLURALITY:
+            return weight > rival + coming
+        if self._rule == SUPERMAJORITY:
+            return weight * SHARE_UNIT >= self._share * (total + coming)
+        if self._rule == UNANIMOUS:
+            return weight == total + coming
+        return 2 * weight > total + coming
+
+
+def tallies(values: list[Value]) -> tuple[Tally, ...]:
+    """A count as it is told."""
+    return tuple(Tally(value.vote.value, len(value.casts), value.weight / UNIT) for value in values)
+
+
+def margin(values: list[Value], winner: Value) -> float:
+    """Weight of the winner less that of the heaviest other; below 0 where a judge chose a lighter one."""
+    others = [value.weight for value in values if value is not winner]
+    return (winner.weight - max(others, default=0)) / UNIT
+
+
+def _rival(values: list[Value]) -> int:
+    return values[1].weight if len(values) > 1 else 0
+
+
+def _total(values: list[Value]) -> int:
+    return sum(value.weight for value in values)
