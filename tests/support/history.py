@@ -135,8 +135,11 @@ class History:
         assert record.state in FINISHED
         assert task.task_id not in self.finished, "a task finished twice"
         self.finished[task.task_id] = record.state
-        completed = [past for past in record.attempts if past.outcome == AttemptOutcome.COMPLETED]
-        assert len(completed) == (record.state == TaskState.COMPLETED)
+        if record.parent_id:
+            assert record.parent_id not in self.finished, "a child ended after its collaboration"
+        if task.spec.collaboration is None:
+            completed = [past for past in record.attempts if past.outcome == AttemptOutcome.COMPLETED]
+            assert len(completed) == (record.state == TaskState.COMPLETED)
         assert record.failures <= task.spec.retry.max_attempts
         if record.state == TaskState.COMPLETED:
             assert record.output is not None
@@ -185,11 +188,14 @@ class History:
                 and not task.spec.total_timeout_ms
             )
             if same:
-                assert (task.record.create_ms, task.task_id) < (other.record.create_ms, other.task_id), (
-                    "a later task of a key passed an earlier one"
-                )
+                assert _place(task) < _place(other), "a later task of a key passed an earlier one"
 
     def _check_clocks(self, engine: Engine) -> None:
         for task in engine.tasks.values():
             due_ms = engine.due_ms(task)
             assert not due_ms or due_ms > engine.clock_ms - BUCKET_MS, "its time has passed"
+
+
+def _place(task: Task) -> tuple[int, int]:
+    """When a task, or the collaboration that it is a child of, was submitted."""
+    return task.record.submit_ms or task.record.create_ms, task.task_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.support.play import compiled
+from tests.support.play import compiled, selectors_of
 from upbeat_server.engine.events import (
     AdoptionStarted,
     AgentConnected,
@@ -14,6 +14,8 @@ from upbeat_server.engine.events import (
     AttemptEnded,
     AttemptProgressed,
     CapabilityChanged,
+    ItemsAppended,
+    ItemsClosed,
     SessionEnded,
     Submission,
     TaskCancelled,
@@ -21,6 +23,7 @@ from upbeat_server.engine.events import (
     TasksSubmitted,
 )
 from upbeat_server.engine.model import (
+    Collaboration,
     Error,
     Payload,
     Priority,
@@ -46,7 +49,15 @@ def spec_of(**fields: Any) -> TaskSpec:
 def submission(spec: TaskSpec, request_id: str = "", index: int = 0) -> Submission:
     """A submission as the door hands it in."""
     spec_bytes = encode_spec(spec)
-    return Submission(index, spec, spec_bytes, fingerprint(spec_bytes), request_id, compiled(spec.selector))
+    return Submission(
+        index,
+        spec,
+        spec_bytes,
+        fingerprint(spec_bytes),
+        request_id,
+        compiled(spec.selector),
+        selectors_of(spec),
+    )
 
 
 def submit(name: str, *, request_id: str = "", **fields: Any) -> Line:
@@ -57,6 +68,30 @@ def submit(name: str, *, request_id: str = "", **fields: Any) -> Line:
         return TasksSubmitted(len(play.answers) - 1, [submission(spec_of(**fields), request_id)])
 
     return line
+
+
+def collaborate(
+    name: str, mode: Any, *, step_fields: dict[str, Any] | None = None, request_id: str = "", **fields: Any
+) -> Line:
+    """Somebody submits a collaboration; ``fields`` of Collaboration, ``step_fields`` of its spec."""
+
+    def line(play: Play) -> Event:
+        play.answers.append(name)
+        spec = TaskSpec("", collaboration=Collaboration(mode, **fields), **(step_fields or {}))
+        return TasksSubmitted(len(play.answers) - 1, [submission(spec, request_id)])
+
+    return line
+
+
+def append(name: str, *items: bytes, first_index: int = -1) -> Line:
+    """Somebody appends items to an open pipeline."""
+    payloads = [Payload("application/json", item) for item in items]
+    return lambda play: ItemsAppended(0, play.tasks.get(name, TaskId(0xBAD)), payloads, first_index)
+
+
+def close(name: str) -> Line:
+    """Somebody closes the items of an open pipeline."""
+    return lambda play: ItemsClosed(0, play.tasks.get(name, TaskId(0xBAD)))
 
 
 def cancel(name: str) -> Line:
@@ -111,9 +146,11 @@ def progress(lease: str, fraction: float = 0.0, by: str = "", **fields: Any) -> 
     )
 
 
-def result(lease: str, output: bytes = b"done", by: str = "", usage: Usage | None = None) -> Line:
+def result(
+    lease: str, output: bytes = b"done", by: str = "", usage: Usage | None = None, content_type: str = ""
+) -> Line:
     """The holder reports an output."""
-    ended = {"output": Payload(data=output), "usage": usage}
+    ended = {"output": Payload(content_type, output), "usage": usage}
     return _of_lease(lease, by, lambda lease_id: {"results": [AttemptEnded(lease_id, **ended)]})  # type: ignore[arg-type]
 
 
@@ -164,3 +201,8 @@ def purged(*request_ids: str) -> Line:
 def listening() -> Line:
     """The server listens after a restart."""
     return lambda play: AdoptionStarted()
+
+
+def answer(lease: str, document: bytes, by: str = "") -> Line:
+    """The holder reports an output that is JSON."""
+    return result(lease, document, by, content_type="application/json")

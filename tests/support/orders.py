@@ -13,7 +13,10 @@ from upbeat_server.engine.commands import (
     CancelAttempt,
     Command,
     EndSession,
+    GradeAnswered,
     HelloRefused,
+    ItemsAnswered,
+    ModeBroke,
     NotLive,
     Persist,
     PurgeFinished,
@@ -83,6 +86,13 @@ def _words_of_answer(command: Command, task: Name, agent: Name, lease: Name) -> 
             return f"end {agent(command.session_id)}: {command.reason or 'in peace'}"
         case TellDrain():
             return f"drain {agent(command.session_id)}"
+        case ItemsAnswered():
+            refusal = command.refusal
+            return f"items {command.item_count}" if refusal is None else f"refused: {refusal.reason}"
+        case GradeAnswered():
+            return f"graded {command.agent_id}: {command.correct} of {command.graded}"
+        case ModeBroke():
+            return f"mode {command.mode} broke: {type(command.error).__name__}"
         case AgentAnswered():
             return f"refused: {command.refusal.reason}" if command.refusal is not None else "drained"
         case AgentChanged():

@@ -32,7 +32,19 @@ def stats_page(stats: Stats) -> RenderableType:
         columns(("AGENTS", "COUNT#"), _counts(stats.agents_by_state, _AGENT_STATES)),
         Text(""),
         slots_line(stats),
+        *_collaborations(stats),
     )
+
+
+def _collaborations(stats: Stats) -> list[RenderableType]:
+    """One row a mode; nothing where none was used."""
+    rows: list[tuple[Cell, ...]] = [
+        (visible(mode), *(count(number) for number in (of.running, of.completed, of.failed, of.cancelled)))
+        for mode, of in sorted(stats.collaborations_by_mode.items())
+    ]
+    if not rows:
+        return []
+    return [Text(""), columns(("COLLABORATIONS", "RUNNING#", "COMPLETED#", "FAILED#", "CANCELLED#"), rows)]
 
 
 def headline(stats: Stats) -> Text:

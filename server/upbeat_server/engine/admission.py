@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine import reasons
+from upbeat_server.engine.collaboration import groups
+from upbeat_server.engine.collaboration.steps import steps_of
 from upbeat_server.engine.commands import SubmissionKnown, SubmissionRefused, Submitted
 from upbeat_server.engine.model import Refusal, TaskRecord, TaskState
 from upbeat_server.engine.queue import requirement_of
@@ -18,6 +20,7 @@ from upbeat_server.engine.task import Task
 if TYPE_CHECKING:
     from upbeat_server.engine.engine import Engine
     from upbeat_server.engine.events import Submission, TasksSubmitted
+    from upbeat_server.engine.model import TaskSpec
 
 RETRY_FULL_MS = 1_000
 
@@ -62,19 +65,23 @@ def request_id_reused(request_id: str) -> Refusal:
 
 def _admit(engine: Engine, submission: Submission, now_ms: int) -> Task:
     spec = submission.spec
-    waits = spec.not_before_ms > now_ms
+    waits = spec.not_before_ms > now_ms or spec.collaboration is not None
     record = TaskRecord(
         task_id=engine.next_id(),
         state=TaskState.PENDING if waits else TaskState.QUEUED,
         create_ms=now_ms,
         request_id=submission.request_id,
         fingerprint=submission.fingerprint,
-        eligible_ms=spec.not_before_ms if waits else 0,
+        eligible_ms=max(spec.not_before_ms, now_ms) if waits else 0,
     )
     task = Task(record, spec, engine.signature_of(spec, submission.predicate))
     task.spec_bytes = submission.spec_bytes
     task.spec_size = len(submission.spec_bytes)
+    if spec.collaboration is not None:
+        engine.compiled[task.task_id] = (submission.predicates, submission.checks)
     engine.admit(task, now_ms)
+    if spec.collaboration is not None and record.eligible_ms <= now_ms:
+        groups.start(engine, task, now_ms)
     return task
 
 
@@ -89,7 +96,11 @@ def _refusal(engine: Engine, submission: Submission) -> Refusal | None:
             f"task {other} has this dedup_key and is not finished",
             {"dedup_key": spec.dedup_key, "task_id": other},
         )
-    if len(engine.tasks) >= bounds.queue_tasks_max:
+    # Children are never refused: what collaborations may have live is reserved with them.
+    own = 1 if spec.collaboration is None else 1 + engine.live_max(spec)
+    if max(len(engine.tasks) - engine.children + engine.reserved, len(engine.tasks)) + own > (
+        bounds.queue_tasks_max
+    ):
         return _full(reasons.QUEUE_FULL, "queue_tasks_max", bounds.queue_tasks_max, "unfinished tasks")
     if engine.queue_bytes + len(submission.spec_bytes) > bounds.queue_bytes_max:
         return _full(
@@ -98,8 +109,7 @@ def _refusal(engine: Engine, submission: Submission) -> Refusal | None:
             bounds.queue_bytes_max,
             "bytes of unfinished tasks",
         )
-    signatures = engine.queue.signatures
-    if len(signatures) >= bounds.signatures_max and requirement_of(spec) not in signatures:
+    if not _has_room_for_signatures(engine, spec):
         return _full(
             reasons.SIGNATURES_EXHAUSTED,
             "signatures_max",
@@ -107,6 +117,15 @@ def _refusal(engine: Engine, submission: Submission) -> Refusal | None:
             "different requirements (type, required_capabilities, selector)",
         )
     return _key_refusal(engine, submission)
+
+
+def _has_room_for_signatures(engine: Engine, spec: TaskSpec) -> bool:
+    """Whether the requirements of a task, or of all steps of a collaboration, are few enough."""
+    signatures, most = engine.queue.signatures, engine.limits.bounds.signatures_max
+    if spec.collaboration is None:
+        return len(signatures) < most or requirement_of(spec) in signatures
+    needed = {requirement_of(step) for step in steps_of(spec)}
+    return len(signatures) + sum(requirement not in signatures for requirement in needed) <= most
 
 
 def _key_refusal(engine: Engine, submission: Submission) -> Refusal | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from upbeat_server.engine.collaboration.modes import mode_name
 from upbeat_server.engine.model import AgentState
 from upbeat_server.engine.queue import CLASSES
 
@@ -29,6 +31,11 @@ class Census(msgspec.Struct):
     slots_in_use: int
     queue_bytes: int
     signatures: int
+    # By mode: those that run, and by final state those that ended since the server started.
+    groups: dict[str, int] = {}
+    groups_ended: dict[str, dict[int, int]] = {}
+    hedges: int = 0
+    wasted_ms: int = 0
 
 
 def census(engine: Engine, now_ms: int) -> Census:
@@ -55,6 +62,10 @@ def census(engine: Engine, now_ms: int) -> Census:
         slots_in_use=in_use,
         queue_bytes=engine.queue_bytes,
         signatures=len(engine.queue.signatures),
+        groups=dict(Counter(mode_name(group.collaboration) for group in engine.groups.values())),
+        groups_ended={mode: dict(counts) for mode, counts in counters.collaborations.items()},
+        hedges=counters.hedges,
+        wasted_ms=counters.wasted_ms,
     )
 
 

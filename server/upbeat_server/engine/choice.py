@@ -54,7 +54,7 @@ class LeastLoaded:
         """See Choice."""
         task_type = task.spec.type
         agent = min(candidates, key=_load)
-        if self._predictor.share_ms(task_type) >= TINY_MS or task.record.attempt:
+        if self._predictor.share_ms(task_type) >= TINY_MS or task.record.attempt or task.panel:
             return agent
         last, left = self._chunk.get(task_type, (agent, 0))
         if left > 0 and last.available and last.profile in task.signature.profiles:

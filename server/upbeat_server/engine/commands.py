@@ -105,6 +105,7 @@ class CancelAttempt(msgspec.Struct):
     session_id: SessionId
     lease_id: LeaseId
     reason: str
+    grace_ms: int = 0  # How long its work has to wind up; 0: as long as the agent gives it.
 
 
 class AckResult(msgspec.Struct):
@@ -150,6 +151,24 @@ class AgentAnswered(msgspec.Struct):
     refusal: Refusal | None
 
 
+class ItemsAnswered(msgspec.Struct):
+    """Answer to ItemsAppended and ItemsClosed: how many items there are, or why nothing was done."""
+
+    origin: int
+    item_count: int
+    refusal: Refusal | None
+
+
+class GradeAnswered(msgspec.Struct):
+    """Answer to TaskGraded: how the agent stands."""
+
+    origin: int
+    agent_id: str
+    graded: int
+    correct: int
+    refusal: Refusal | None = None
+
+
 class TaskFinished(msgspec.Struct):
     """The task ended and has left the engine: tell whoever waits for it."""
 
@@ -171,6 +190,14 @@ class AgentChanged(msgspec.Struct):
     """An agent came, went or changed; for watchers only."""
 
     agent: Agent
+
+
+class ModeBroke(msgspec.Struct):
+    """A mode raised, or answered what is no move: its collaboration failed, and an operator should know."""
+
+    task_id: TaskId
+    mode: str
+    error: Exception
 
 
 class PurgeFinished(msgspec.Struct):
@@ -200,8 +227,11 @@ Command: TypeAlias = (
     | EndSession
     | TellDrain
     | AgentAnswered
+    | ItemsAnswered
+    | GradeAnswered
     | TaskFinished
     | TaskProgressed
     | AgentChanged
+    | ModeBroke
     | PurgeFinished
 )

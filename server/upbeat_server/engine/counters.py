@@ -8,7 +8,18 @@ from upbeat_server.engine.model import FINISHED, AttemptOutcome, TaskState
 class Counters:
     """Counts since the server started; ``live`` are those of now."""
 
-    __slots__ = ("attempts", "finished", "leases_lost", "live", "retries", "submitted")
+    __slots__ = (
+        "attempts",
+        "collaborations",
+        "dispatched",
+        "finished",
+        "hedges",
+        "leases_lost",
+        "live",
+        "retries",
+        "submitted",
+        "wasted_ms",
+    )
 
     def __init__(self) -> None:
         self.submitted = 0
@@ -17,3 +28,15 @@ class Counters:
         self.attempts: dict[int, int] = dict.fromkeys(AttemptOutcome, 0)
         self.retries = 0
         self.leases_lost = 0
+        self.dispatched = 0
+        self.hedges = 0  # Of them, second runs that a collaboration began on a suspicion.
+        self.wasted_ms = 0  # Of agents' time, on children whose work was not used.
+        self.collaborations: dict[str, dict[int, int]] = {}  # Ended ones, by mode and final state.
+
+    def decided(self, mode: str, state: int, wasted_ms: int) -> None:
+        """A collaboration ended in this state."""
+        self.wasted_ms += wasted_ms
+        counts = self.collaborations.get(mode)
+        if counts is None:
+            counts = self.collaborations[mode] = dict.fromkeys(FINISHED, 0)
+        counts[state] += 1

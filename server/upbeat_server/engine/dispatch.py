@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine import leases
+from upbeat_server.engine.collaboration import accounts
 from upbeat_server.engine.model import Priority, TaskState
 from upbeat_server.engine.queue import CLASSES
 
@@ -62,9 +63,11 @@ def dispatch(engine: Engine, now_ms: int) -> None:
 
 def _hand_out(engine: Engine, task: Task, now_ms: int) -> bool:
     """Hand out the task that goes first; False if it stepped aside."""
+    if task.member_of is not None and not _within_budget(engine, task, now_ms):
+        return False
     signature = task.signature
     candidates = engine.fleet.candidates(signature)
-    if task.rejections or task.record.failed_agents:
+    if task.rejections or task.record.failed_agents or task.panel:
         candidates = _acceptable(engine, task, candidates, now_ms)
         if not candidates:
             _set_aside(engine, task, now_ms)
@@ -75,18 +78,36 @@ def _hand_out(engine: Engine, task: Task, now_ms: int) -> bool:
         overdue = _overdue_head(engine, agent, now_ms)
         if overdue is not None:
             task = overdue
+            if task.member_of is not None and not _within_budget(engine, task, now_ms):
+                return False
     leases.grant(engine, task, agent, now_ms)
     return True
 
 
+def _within_budget(engine: Engine, task: Task, now_ms: int) -> bool:
+    """Whether the budgets above a child have room for an attempt; if not, it waits or has failed."""
+    if task.member_of is None:
+        return True
+    room, group = accounts.room_for(task.member_of)
+    if room is accounts.Room.LATER:
+        _set_aside(engine, task, now_ms)
+    elif room is accounts.Room.NEVER:
+        group.short = accounts.exhausted(group)
+        engine.fail(task, group.short, now_ms)
+        engine.turn_wanted_ms = now_ms  # What its collaboration makes of that is handed out next.
+    return room is accounts.Room.YES
+
+
 def _acceptable(engine: Engine, task: Task, candidates: list[Agent], now_ms: int) -> list[Agent]:
-    """Candidates that have neither failed the task nor given it back lately.
+    """Candidates that have neither failed the task nor given it back lately, nor have a sibling's seat.
 
     That an agent failed it is a preference: it is dropped when no other agent is left. Costs
     as much as agents failed the task or gave it back, however large the fleet is.
     """
     rejections = task.rejections or {}
     unwilling = {agent_id for agent_id, (_, until_ms) in rejections.items() if now_ms < until_ms}
+    if task.member_of is not None and task.panel:
+        unwilling |= task.member_of.taken_seats(task.record.member)
     shunned = unwilling.union(task.record.failed_agents)
     found = [agent for agent in candidates if agent.agent_id not in shunned]
     if found or not shunned:

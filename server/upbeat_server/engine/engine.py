@@ -13,9 +13,13 @@ The rules that must not break:
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine.choice import LeastLoaded
+from upbeat_server.engine.collaboration.grades import Grades
+from upbeat_server.engine.collaboration.rebuild import rebuild
+from upbeat_server.engine.collaboration.width import live_max
 from upbeat_server.engine.commands import AgentChanged, Persist, TaskFinished
 from upbeat_server.engine.counters import Counters
 from upbeat_server.engine.entropy import Entropy
@@ -35,11 +39,12 @@ from upbeat_server.engine.task_machine import TaskInput, next_state
 from upbeat_server.engine.timers import WAKE_NEVER, Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from upbeat_server.engine.agent import Agent
     from upbeat_server.engine.choice import Choice
-    from upbeat_server.engine.collaboration.mode import Check
+    from upbeat_server.engine.collaboration.group import Group
+    from upbeat_server.engine.collaboration.mode import Check, Mode
     from upbeat_server.engine.commands import Command
     from upbeat_server.engine.limits import Limits
     from upbeat_server.engine.model import Predicate, TaskRecord, TaskSpec
@@ -49,7 +54,14 @@ class Engine:
     """Everything that one namespace holds in memory."""
 
     def __init__(
-        self, namespace: str, limits: Limits, *, epoch: int, clock_ms: int, revision: int = 0
+        self,
+        namespace: str,
+        limits: Limits,
+        *,
+        epoch: int,
+        clock_ms: int,
+        revision: int = 0,
+        modes: Mapping[str, Mode] | None = None,
     ) -> None:
         self.namespace = namespace
         self.limits = limits
@@ -74,9 +86,17 @@ class Engine:
         self.purge_due_ms = clock_ms + limits.retention.purge_interval_ms
         # Signatures that have tasks which stepped aside.
         self.asides: dict[Signature, None] = {}
+        # Collaborations: those that run, ends that their groups have not heard of (within a step
+        # only), groups with something left to do, and what is compiled of the steps of each root.
+        self.modes: Mapping[str, Mode] = modes or {}
+        self.groups: dict[TaskId, Group] = {}
+        self.ended: deque[Task] = deque()
+        self.unsettled: list[Group] = []
+        self.compiled: dict[TaskId, tuple[Mapping[str, Predicate], Mapping[str, Check]]] = {}
+        self.grades = Grades()
+        self.children = 0  # Live tasks with a parent.
+        self.reserved = 0  # Children that running collaborations may have live at once.
         self.is_copy = False  # Restored from a backup, and the doubts about it are not settled.
-        # Compiled selectors and checks of collaborations, by task id.
-        self.conditions: dict[int, tuple[dict[str, Predicate], dict[str, Check]]] = {}
         self.turn_wanted_ms = 0  # A TurnEnded is wanted at this time for another reason than a timer.
         self._sequence = 0
 
@@ -85,10 +105,10 @@ class Engine:
         tasks: list[tuple[TaskRecord, TaskSpec, Predicate | None, int]],
         finished_requests: list[tuple[str, int]],
         *,
-        members: Sequence[tuple[TaskRecord, TaskSpec]] = (),  # noqa: ARG002 - groups are not built yet
-        notes: Sequence[tuple[str, str, bytes]] = (),  # noqa: ARG002 - the bus is not built yet
+        members: Sequence[tuple[TaskRecord, TaskSpec]] = (),
+        notes: Sequence[tuple[str, str, bytes]] = (),
+        collaborations: Mapping[int, tuple[Mapping[str, Predicate], Mapping[str, Check]]] | None = None,
         is_copy: bool = False,
-        collaborations: dict[int, tuple[dict[str, Predicate], dict[str, Check]]] | None = None,
     ) -> None:
         """Take over what was durable. Once, before any step.
 
@@ -96,24 +116,29 @@ class Engine:
         their stored spec in bytes. RUNNING ones keep their lease: their attempt's time
         stands still until the agent comes back or the adoption grace is over. ``members`` are
         finished tasks whose parent is unfinished, by id; ``notes`` are (kind, key, value) as
-        ``PersistNote`` wrote them. ``is_copy``: what is unfinished here may have gone on elsewhere
-        (``restored.py``).
+        ``PersistNote`` wrote them; ``collaborations`` what is compiled of the steps of each, by id:
+        selectors and conditions by their text. ``is_copy``: what is unfinished here may have gone on
+        elsewhere (``restored.py``).
         """
         self.is_copy = is_copy
-        self.conditions = collaborations or {}
         for request_id, task_id in finished_requests:
             self.requests[request_id] = TaskId(task_id)
         for record, spec, predicate, spec_size in tasks:
             task = Task(record, spec, self.signature_of(spec, predicate))
             task.spec_size = spec_size
             self._enter(task)
-            if record.state == TaskState.RUNNING:
+            if spec.collaboration is not None:
+                pass  # No agent holds it; see rebuild.
+            elif record.state == TaskState.RUNNING:
                 task.paused_ms = self.clock_ms
                 agent_id = record.attempts[-1].agent_id
                 self.unadopted.setdefault(agent_id, {})[task.task_id] = None
             elif record.state == TaskState.QUEUED:
                 self.queue.push(task, self.predictor.type_ms(spec.type))
             self.arm(task)
+        self.grades.restore(notes)
+        self.compiled = {TaskId(root_id): compiled for root_id, compiled in (collaborations or {}).items()}
+        rebuild(self, members, self.clock_ms)
 
     @property
     def next_wake_ms(self) -> int:
@@ -173,7 +198,11 @@ class Engine:
         task.record.revision = self.revision
         self.commands.append(Persist(task))
 
-    def move(self, task: Task, task_input: TaskInput, now_ms: int) -> None:
+    def live_max(self, spec: TaskSpec) -> int:
+        """Descendants of a collaboration that may be live at once."""
+        return live_max(spec, self.modes)
+
+    def move(self, task: Task, task_input: TaskInput, now_ms: int) -> TaskState:
         """The one way a task changes state: by the table, with its queue, timer and counters."""
         record = task.record
         before = record.state
@@ -190,7 +219,9 @@ class Engine:
             self._leave(task)
             self.persist(task)
             self.commands.append(TaskFinished(task))
-            return
+            if task.member_of is not None:
+                self.ended.append(task)
+            return after
         self.counters.live[after] += 1
         if after == TaskState.QUEUED:
             record.queued_since_ms = now_ms
@@ -198,12 +229,16 @@ class Engine:
             self.queue.push(task, self.predictor.type_ms(task.spec.type))
         self.arm(task)
         self.persist(task)
+        return after
 
     def _leave(self, task: Task) -> None:
         """A finished task leaves memory; the store answers for it from now on."""
         self.disarm(task)
         del self.tasks[task.task_id]
+        self.compiled.pop(task.task_id, None)
         self.queue_bytes -= task.spec_size
+        if task.member_of is not None:
+            self.children -= 1
         if task.spec.dedup_key:
             del self.dedup_keys[task.spec.dedup_key]
         signature = task.signature
@@ -236,10 +271,14 @@ class Engine:
         record, spec = task.record, task.spec
         dues = [record.create_ms + spec.total_timeout_ms] if spec.total_timeout_ms else []
         if record.state == TaskState.PENDING:
-            dues.append(record.eligible_ms)
+            if record.eligible_ms:
+                dues.append(record.eligible_ms)
         elif record.state == TaskState.QUEUED:
             if spec.queue_timeout_ms:
                 dues.append(record.queued_since_ms + spec.queue_timeout_ms)
+        elif spec.collaboration is not None:
+            if task.group is not None and task.group.wake_ms:
+                dues.append(task.group.wake_ms)
         elif not task.paused_ms:
             dues.append(record.attempt_deadline_ms)
             if task.ack_due_ms:

@@ -122,6 +122,32 @@ class AgentDrainWanted(msgspec.Struct):
     agent_id: str
 
 
+class ItemsAppended(msgspec.Struct):
+    """Items for an open pipeline; answered by ItemsAnswered, or NotLive."""
+
+    origin: int
+    task_id: TaskId
+    items: list[Payload]
+    first_index: int = -1  # -1: behind the last.
+
+
+class ItemsClosed(msgspec.Struct):
+    """No more items come to an open pipeline; answered by ItemsAnswered, or NotLive."""
+
+    origin: int
+    task_id: TaskId
+
+
+class TaskGraded(msgspec.Struct):
+    """Somebody knows whether the output of a completed task was right; answered by GradeAnswered."""
+
+    origin: int
+    task_id: TaskId
+    agent_id: str
+    type: str
+    correct: bool
+
+
 class TasksPurged(msgspec.Struct):
     """The store forgot finished tasks; their request ids are free again."""
 
@@ -145,6 +171,9 @@ Event: TypeAlias = (
     | AgentFrame
     | SessionEnded
     | AgentDrainWanted
+    | ItemsAppended
+    | ItemsClosed
+    | TaskGraded
     | TasksPurged
     | AdoptionStarted
     | TurnEnded

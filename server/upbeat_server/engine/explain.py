@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from upbeat_server.engine.collaboration import accounts
 from upbeat_server.engine.model import AgentState, TaskState
 from upbeat_server.engine.queue import order_of
 
 if TYPE_CHECKING:
     from upbeat_server.engine.agent import Agent
+    from upbeat_server.engine.collaboration.group import Group
     from upbeat_server.engine.engine import Engine
     from upbeat_server.engine.model import TaskId
     from upbeat_server.engine.task import Task
@@ -31,6 +33,9 @@ class WaitKind(IntEnum):
     NOT_BEFORE = 5
     AGENTS_AVOIDED = 6
     DISPATCHING = 7
+    CHILDREN = 8
+    HELD = 9
+    BUDGET = 10
 
 
 class Wait(msgspec.Struct):
@@ -76,8 +81,12 @@ def explain(engine: Engine, task_id: TaskId, now_ms: int) -> Explanation | None:
 
 def _waits(engine: Engine, task: Task, fits: list[Fit]) -> list[Wait]:
     record = task.record
+    if task.group is not None:
+        return [_children(task.group)]
     if record.state == TaskState.RUNNING:
         return []
+    if record.state == TaskState.PENDING and task.member_of is not None and not record.eligible_ms:
+        return [Wait(WaitKind.HELD, "its turn in its collaboration has not come")]
     if record.state == TaskState.PENDING:
         if record.attempt:
             words = f"attempt {record.attempt} failed; the next one waits for its backoff"
@@ -85,6 +94,12 @@ def _waits(engine: Engine, task: Task, fits: list[Fit]) -> list[Wait]:
         words = "its not_before_time has not come"
         return [Wait(WaitKind.NOT_BEFORE, words, until_ms=record.eligible_ms)]
     if task in task.signature.aside:
+        if task.member_of is not None and accounts.room_for(task.member_of)[0]:
+            words = "the budget of its collaboration has no room before work that runs has ended"
+            return [Wait(WaitKind.BUDGET, words)]
+        if task.panel:
+            words = "the free agents that can do it work, or worked, on a sibling: each has to be another"
+            return [Wait(WaitKind.AGENTS_AVOIDED, words)]
         words = "the free agents that can do it failed it or gave it back lately"
         return [Wait(WaitKind.AGENTS_AVOIDED, words)]
     capable = [fit for fit in fits if not fit.lacks]
@@ -102,6 +117,18 @@ def _waits(engine: Engine, task: Task, fits: list[Fit]) -> list[Wait]:
         words = f"about {ahead} tasks that the same agents can do come first"
         waits.append(Wait(WaitKind.BEHIND_OTHERS, words, ahead))
     return waits
+
+
+def _children(group: Group) -> Wait:
+    """What a collaboration waits for."""
+    counts = group.record
+    ended = counts.completed + counts.failed + counts.cancelled
+    words = f"{ended} of its {len(group.made)} children so far have ended, {len(group.live)} are at work"
+    if group.waiting:
+        words += f", {len(group.waiting)} wait for a place (max_concurrency or a budget)"
+    if group.is_open:
+        words += "; items may still be appended"
+    return Wait(WaitKind.CHILDREN, words, len(group.live), group.wake_ms)
 
 
 def _ahead(engine: Engine, task: Task) -> int:

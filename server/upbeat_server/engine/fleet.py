@@ -262,6 +262,23 @@ class Fleet:
             signature.free_profiles[first] = None
         return found
 
+    def capable(self, signature: Signature, most: int) -> Iterator[Agent]:
+        """Connected agents that satisfy a requirement, whether it is matched yet or not; at most ``most``."""
+        found = 0
+        for profile in self._of_capability.get(signature.requirement[0], ()):
+            if not profile.satisfies(signature):
+                continue
+            for agent in profile.agents.values():
+                if found >= most:
+                    return
+                if agent.state is AgentState.CONNECTED:
+                    found += 1
+                    yield agent
+
+    def count_capable(self, signature: Signature, most: int) -> int:
+        """How many agents satisfy a requirement, counted up to ``most``."""
+        return sum(1 for _ in self.capable(signature, most))
+
     def free_besides(self, signature: Signature, shunned: AbstractSet[str]) -> Agent | None:
         """A free agent that satisfies the signature and is not among ``shunned`` (agent ids)."""
         # Each of the shunned spoils one profile at most.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from upbeat_server.engine.collaboration.invariants import group_faults
 from upbeat_server.engine.leases import current_lease
 from upbeat_server.engine.model import FINISHED, AgentState, AttemptOutcome, TaskState
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def check(engine: Engine) -> list[str]:
     """Every violation as a sentence; empty if all is well."""
-    return [*_tasks(engine), *_agents(engine), *_queue(engine), *_indexes(engine)]
+    return [*_tasks(engine), *_agents(engine), *_queue(engine), *_indexes(engine), *group_faults(engine)]
 
 
 def _tasks(engine: Engine) -> Iterator[str]:
@@ -30,7 +31,7 @@ def _tasks(engine: Engine) -> Iterator[str]:
         name = f"task {record.task_id:016x}"
         if record.state in FINISHED:
             yield f"{name} is finished and still live"
-        if record.state == TaskState.RUNNING:
+        if record.state == TaskState.RUNNING and task.spec.collaboration is None:
             yield from _running(engine, task, name)
         elif task.agent is not None:
             yield f"{name} does not run and has an agent"
@@ -39,7 +40,8 @@ def _tasks(engine: Engine) -> Iterator[str]:
         numbers = [attempt.attempt for attempt in record.attempts]
         if numbers != list(range(record.attempt - len(numbers) + 1, record.attempt + 1)):
             yield f"{name} has attempts with gaps: {numbers}"
-        if record.state == TaskState.PENDING and not record.eligible_ms:
+        is_held = task.member_of is not None and record.member in task.member_of.held
+        if record.state == TaskState.PENDING and not record.eligible_ms and not is_held:
             yield f"{name} is PENDING for nothing"
         due_ms = engine.due_ms(task)
         if due_ms and not task.timer_ms:

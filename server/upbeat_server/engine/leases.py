@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine import reasons
+from upbeat_server.engine.collaboration import accounts
 from upbeat_server.engine.commands import AckResult, Assign, CancelAttempt, ResolveResult, TaskProgressed
 from upbeat_server.engine.model import (
     ATTEMPTS_KEPT,
@@ -64,6 +65,8 @@ def grant(engine: Engine, task: Task, agent: Agent, now_ms: int) -> None:
     if spec.side_effects != SideEffects.UNSAFE:
         task.ack_due_ms = now_ms + engine.limits.graces.ack_timeout_ms
     task.agent = agent
+    if task.member_of is not None:
+        accounts.reserve(task, agent)
     lease_id = current_lease(task)
     agent.leases[lease_id] = task
     task.unacked_bytes = task.spec_size
@@ -73,7 +76,19 @@ def grant(engine: Engine, task: Task, agent: Agent, now_ms: int) -> None:
     task.charged_ms = engine.predictor.type_ms(spec.type)
     engine.queue.charge(task, task.charged_ms)
     engine.fleet.refresh(agent)
-    engine.commands.append(Assign(agent.session_id, task, lease_id, spec.attempt_timeout_ms))
+    engine.counters.dispatched += 1
+    engine.commands.append(Assign(agent.session_id, task, lease_id, _remaining_ms(task, now_ms)))
+
+
+def _remaining_ms(task: Task, now_ms: int) -> int:
+    """What an attempt that begins now has: its own time, or what is left of a collaboration's."""
+    left_ms = task.spec.attempt_timeout_ms
+    if task.member_of is not None:
+        for group in task.member_of.lineage():
+            total_ms = group.task.spec.total_timeout_ms
+            if total_ms:
+                left_ms = min(left_ms, group.task.record.create_ms + total_ms - now_ms)
+    return max(left_ms, 0)
 
 
 def acknowledge(engine: Engine, agent: Agent, ack: AttemptAcked, now_ms: int) -> None:
@@ -213,8 +228,8 @@ def _accept(engine: Engine, task: Task, agent: Agent, ended: AttemptEnded, now_m
         end_attempt(engine, task, AttemptOutcome.COMPLETED, None, now_ms)
         engine.move(task, TaskInput.COMPLETE, now_ms)
         return
-    agent.failed += 1
     error = ended.error or Error(reasons.INVALID_RESULT, "the result had neither output nor error")
+    agent.failed += error.reason != reasons.ABSTAINED  # To abstain is no failure of the agent's.
     end_attempt(engine, task, AttemptOutcome.FAILED, error, now_ms)
     charge_failure(engine, task, error, now_ms)
 
@@ -239,6 +254,8 @@ def end_attempt(
     else:
         engine.queue.settle(task, min(0.0, ran_ms - task.charged_ms))
     task.charged_ms = 0.0
+    if task.member_of is not None:
+        accounts.settle(task)
     arrived(engine, task)
     task.agent = None
     task.progress = None
@@ -325,7 +342,8 @@ def take_away(engine: Engine, task: Task, reason: str) -> None:
         free(engine, agent, lease_id)
         return
     agent.leases[lease_id] = None
-    engine.commands.append(CancelAttempt(agent.session_id, lease_id, reason))
+    grace_ms = task.member_of.collaboration.cancel_grace_ms if task.member_of is not None else 0
+    engine.commands.append(CancelAttempt(agent.session_id, lease_id, reason, grace_ms))
 
 
 def adopt(engine: Engine, agent: Agent, lease_id: int, now_ms: int) -> bool:

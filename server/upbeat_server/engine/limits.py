@@ -14,6 +14,7 @@ class Bounds(msgspec.Struct, frozen=True):
     fairness_keys_max: int = 10_000  # FAIRNESS_KEYS_EXHAUSTED
     agents_max: int = 20_000  # AGENTS_EXHAUSTED
     lease_losses_max: int = 5
+    group_output_bytes_max: int = 4 << 20  # OUTPUT_TOO_LARGE
     agent_unacked_bytes_max: int = 16 << 20  # Sent to an agent and not acknowledged: then nothing new.
 
 

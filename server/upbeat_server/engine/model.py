@@ -360,6 +360,8 @@ class GroupRecord(msgspec.Struct, omit_defaults=True):
     completed: int = 0
     failed: int = 0
     cancelled: int = 0
+    attempts: int = 0  # Handed out to all descendants; known once it has ended.
+    made: int = 0  # Descendants ever made; known once it has ended.
     result: CollaborationResult | None = None
 
 

@@ -365,10 +365,13 @@ class Queue:
 def order_of(task: Task, expected_ms: float) -> int:
     """Place of a task among those of its key: first submitted first, deadlines earlier.
 
+    A child was submitted when its root was.
+
     ``min(submit, deadline - 1.5 x expected run)``, in ms.
     """
     record = task.record
+    submit_ms = record.submit_ms or record.create_ms
     if not task.spec.total_timeout_ms:
-        return record.create_ms
+        return submit_ms
     deadline_ms = record.create_ms + task.spec.total_timeout_ms
-    return max(0, min(record.create_ms, int(deadline_ms - DEADLINE_MARGIN * expected_ms)))
+    return max(0, min(submit_ms, int(deadline_ms - DEADLINE_MARGIN * expected_ms)))

@@ -33,6 +33,10 @@ def violations(record: TaskRecord, spec: TaskSpec) -> Iterator[str]:
     if record.state not in _STATES:
         yield f"its state is {record.state}, which is none"
         return
+    yield from _family(record, spec)
+    if spec.collaboration is not None:
+        yield from _collaboration(record)
+        return
     yield from _times(record)
     yield from _attempts(record)
     yield from _counts(record, spec)
@@ -41,6 +45,39 @@ def violations(record: TaskRecord, spec: TaskSpec) -> Iterator[str]:
         yield from _end(record)
     else:
         yield from _unfinished(record, spec)
+
+
+def _family(record: TaskRecord, spec: TaskSpec) -> Iterator[str]:
+    """A child has a parent, a root and a place; only a collaboration has a group (13)."""
+    if bool(record.parent_id) != bool(record.root_id) or bool(record.parent_id) != bool(record.member):
+        yield f"its parent is {record.parent_id}, its root {record.root_id}, its place {record.member!r}"
+    if record.parent_id >= record.task_id or record.root_id > (record.parent_id or 0):
+        yield "it is older than its parent, or that than its root"
+    if bool(record.submit_ms) != bool(record.parent_id) or record.submit_ms > record.create_ms:
+        yield f"it was created at {record.create_ms}, its root was submitted at {record.submit_ms}"
+    if record.group is not None and spec.collaboration is None:
+        yield "it is no collaboration and has a group"
+
+
+def _collaboration(record: TaskRecord) -> Iterator[str]:
+    """No agent ever holds a collaboration; it has a result exactly when it has decided (13)."""
+    if record.attempt or record.attempts or record.failures or record.lease_losses:
+        yield "it is a collaboration and was leased"
+    if record.state == TaskState.QUEUED:
+        yield "it is a collaboration and QUEUED"
+    if bool(record.end_ms) != (record.state in FINISHED):
+        yield f"it is {_name(record)} and its end is {record.end_ms}"
+    if record.state == TaskState.RUNNING and (record.group is None or not record.start_ms):
+        yield "it is a collaboration that runs and never began"
+    is_completed = record.state == TaskState.COMPLETED
+    if is_completed != (record.output is not None) or (is_completed and record.error is not None):
+        yield f"it is {_name(record)}, which does not go with its output and error"
+    if record.state in FINISHED and not is_completed and record.error is None:
+        yield f"it is {_name(record)} without an error"
+    began = record.group is not None
+    has_result = record.group is not None and record.group.result is not None
+    if began and has_result != (record.state in FINISHED):
+        yield f"it is {_name(record)} and {'has' if has_result else 'has no'} result"
 
 
 def _times(record: TaskRecord) -> Iterator[str]:
@@ -152,7 +189,8 @@ def _unfinished(record: TaskRecord, spec: TaskSpec) -> Iterator[str]:
         yield f"it is {_name(record)} after an attempt that was {_outcome(last.outcome)}"
     if record.output is not None or record.accepted_attempt:
         yield f"it is {_name(record)} and has a result"
-    if (record.state == TaskState.PENDING) != bool(record.eligible_ms):
+    is_held = record.state == TaskState.PENDING and record.parent_id and not record.attempt
+    if (record.state == TaskState.PENDING) != bool(record.eligible_ms) and not is_held:
         yield f"it is {_name(record)} and eligible at {record.eligible_ms}"
     if record.state == TaskState.QUEUED and record.queued_since_ms < record.create_ms:
         yield f"it is QUEUED since {record.queued_since_ms}, before it was created"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from upbeat_server.engine import reasons
 from upbeat_server.engine.model import SideEffects
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def may_retry(spec: TaskSpec, record: TaskRecord, error: Error) -> bool:
     error wins over the policy when it is True.
     """
     if spec.side_effects == SideEffects.UNSAFE or error.non_retryable:
+        return False
+    if error.reason == reasons.ABSTAINED:
         return False
     if error.reason in spec.retry.non_retryable_reasons:
         return False

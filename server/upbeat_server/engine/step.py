@@ -12,15 +12,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine import admission, leases, reasons, restored, sessions, timeouts
-from upbeat_server.engine.commands import CancelAnswered, NotLive, PurgeFinished
+from upbeat_server.engine.collaboration import ending, groups, items
+from upbeat_server.engine.commands import CancelAnswered, GradeAnswered, NotLive, PersistNote, PurgeFinished
 from upbeat_server.engine.dispatch import dispatch
 from upbeat_server.engine.events import (
     AdoptionStarted,
     AgentConnected,
     AgentDrainWanted,
     AgentFrame,
+    ItemsAppended,
+    ItemsClosed,
     SessionEnded,
     TaskCancelled,
+    TaskGraded,
     TasksPurged,
     TasksSubmitted,
     TurnEnded,
@@ -53,16 +57,27 @@ def step(engine: Engine, event: Event, now_ms: int) -> list[Command]:
             sessions.end(engine, event, now_ms)
         case AgentDrainWanted():
             sessions.drain_wanted(engine, event)
+        case ItemsAppended():
+            items.append_items(engine, event, now_ms)
+        case ItemsClosed():
+            items.close_items(engine, event, now_ms)
+        case TaskGraded():
+            _grade(engine, event)
         case TasksPurged():
             _purged(engine, event)
         case AdoptionStarted():
             _start_adoption(engine, now_ms)
+    if engine.ended or engine.unsettled:
+        groups.settle(engine, now_ms)
+    if engine.grades.is_changed:
+        commands += (PersistNote(*note) for note in engine.grades.take_notes())
     return commands
 
 
 def _end_turn(engine: Engine, event: TurnEnded, now_ms: int) -> None:
     engine.entropy.stir(event.entropy)
     timeouts.fire(engine, now_ms)
+    groups.settle(engine, now_ms)  # What follows from what ended is handed out in the same turn.
     dispatch(engine, now_ms)
     if now_ms >= engine.purge_due_ms:
         retention = engine.limits.retention
@@ -78,12 +93,21 @@ def _cancel(engine: Engine, event: TaskCancelled, now_ms: int) -> None:
         engine.commands.append(NotLive(event.origin, event.task_id))
         return
     error = Error(reasons.CANCELLED, event.message or "cancelled by a caller")
+    if task.group is not None:
+        ending.cancel(engine, task.group, error, now_ms)
+        engine.commands.append(CancelAnswered(event.origin, task))
+        return
     if task.record.state == TaskState.RUNNING:
         leases.take_away(engine, task, reasons.CANCELLED)
         leases.end_attempt(engine, task, AttemptOutcome.CANCELLED, error, now_ms)
     task.record.error = error
     engine.move(task, TaskInput.CANCEL, now_ms)
     engine.commands.append(CancelAnswered(event.origin, task))
+
+
+def _grade(engine: Engine, event: TaskGraded) -> None:
+    grade = engine.grades.grade_task(event.task_id, event.type, event.agent_id, correct=event.correct)
+    engine.commands.append(GradeAnswered(event.origin, event.agent_id, grade.graded, grade.correct))
 
 
 def _purged(engine: Engine, event: TasksPurged) -> None:

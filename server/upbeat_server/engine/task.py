@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from upbeat_server.engine.agent import Agent
+    from upbeat_server.engine.collaboration.group import Group
     from upbeat_server.engine.events import AttemptProgressed
     from upbeat_server.engine.model import TaskId, TaskRecord, TaskSpec
     from upbeat_server.engine.queue import FairnessKey, Signature
@@ -19,6 +20,10 @@ class Task:
         "agent",
         "charged_key",
         "charged_ms",
+        "cost_before",
+        "group",
+        "member_of",
+        "panel",
         "paused_ms",
         "progress",
         "queue_stamp",
@@ -62,6 +67,14 @@ class Task:
         self.charged_key: FairnessKey | None = None
         # Bucket of its one timer; 0: not armed.
         self.timer_ms = 0
+        # Of a collaboration that runs: its children and its mode.
+        self.group: Group | None = None
+        # Of a child: the group that it works for.
+        self.member_of: Group | None = None
+        # Of a child: those of one panel never go to the same agent. "": any agent will do.
+        self.panel = ""
+        # Of a child: its cost before the running attempt, in micros.
+        self.cost_before = 0
 
     @property
     def task_id(self) -> TaskId:

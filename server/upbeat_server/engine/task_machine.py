@@ -21,12 +21,14 @@ class TaskInput(IntEnum):
     RETURN = 5  # The attempt ended without fault of the task: back to the queue.
     FAIL = 6  # Given up.
     CANCEL = 7  # Somebody wants it ended.
+    START = 8  # A collaboration makes its first children; no agent holds it.
 
 
 _P, _Q, _R = TaskState.PENDING, TaskState.QUEUED, TaskState.RUNNING
 
 NEXT: dict[tuple[int, TaskInput], TaskState] = {
     (_P, TaskInput.BECOME_ELIGIBLE): TaskState.QUEUED,
+    (_P, TaskInput.START): TaskState.RUNNING,
     (_P, TaskInput.FAIL): TaskState.FAILED,
     (_P, TaskInput.CANCEL): TaskState.CANCELLED,
     (_Q, TaskInput.ASSIGN): TaskState.RUNNING,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine import leases, reasons
+from upbeat_server.engine.collaboration import ending, groups
 from upbeat_server.engine.model import AttemptOutcome, Error, TaskId, TaskState
 from upbeat_server.engine.sessions import check_on, end_adoption
 from upbeat_server.engine.task_machine import TaskInput
@@ -43,6 +44,11 @@ def _fire_task(engine: Engine, task: Task, now_ms: int) -> None:
         engine.arm(task)
     elif spec.total_timeout_ms and now_ms >= record.create_ms + spec.total_timeout_ms:
         _time_out(engine, task, now_ms)
+    elif spec.collaboration is not None:
+        if record.state == TaskState.PENDING:
+            groups.start(engine, task, now_ms)
+        else:
+            groups.wake(engine, task, now_ms)
     elif record.state == TaskState.PENDING:
         engine.move(task, TaskInput.BECOME_ELIGIBLE, now_ms)
     elif record.state == TaskState.QUEUED:
@@ -58,6 +64,9 @@ def _time_out(engine: Engine, task: Task, now_ms: int) -> None:
     """The whole task took too long, wherever it is."""
     words = f"not done within its total_timeout of {_seconds(task.spec.total_timeout_ms)}"
     error = Error(reasons.TOTAL_TIMEOUT, words)
+    if task.group is not None:
+        ending.fail(engine, task.group, error, None, now_ms)
+        return
     if task.record.state == TaskState.RUNNING:
         leases.take_away(engine, task, reasons.TOTAL_TIMEOUT)
         leases.end_attempt(engine, task, AttemptOutcome.TIMED_OUT, error, now_ms)
@@ -66,6 +75,9 @@ def _time_out(engine: Engine, task: Task, now_ms: int) -> None:
 
 def _time_out_attempt(engine: Engine, task: Task, now_ms: int) -> None:
     words = f"ran longer than its attempt_timeout of {_seconds(task.spec.attempt_timeout_ms)}"
+    member = task.member_of
+    if member is not None and task.spec.attempt_timeout_ms == member.collaboration.step_timeout_ms:
+        words = f"ran longer than the step_timeout of {_seconds(task.spec.attempt_timeout_ms)}"
     error = Error(reasons.ATTEMPT_TIMEOUT, words)
     leases.take_away(engine, task, reasons.ATTEMPT_TIMEOUT)
     leases.end_attempt(engine, task, AttemptOutcome.TIMED_OUT, error, now_ms)

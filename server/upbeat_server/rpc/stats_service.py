@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from upbeat.v1 import stats_pb2, stats_service_pb2
 from upbeat_server.engine import reasons
 from upbeat_server.engine.model import FINISHED, AgentState, Priority, TaskState
+from upbeat_server.rpc.convert import fill_duration
 from upbeat_server.rpc.faults import Faults
 from upbeat_server.rpc.identity import Role
 from upbeat_server.rpc.values import read_duration
@@ -134,6 +135,15 @@ def _set_census(stats: stats_pb2.Stats, census: Census | None) -> None:
         stats.slots_in_use = census.slots_in_use
         stats.retries = census.retries
         stats.leases_lost = census.leases_lost
+        stats.hedges = census.hedges
+        fill_duration(stats.wasted, census.wasted_ms)
+        for mode in sorted(census.groups.keys() | census.groups_ended.keys()):
+            figures = stats.collaborations_by_mode[mode]
+            ended = census.groups_ended.get(mode, {})
+            figures.running = census.groups.get(mode, 0)
+            figures.completed = ended.get(TaskState.COMPLETED, 0)
+            figures.failed = ended.get(TaskState.FAILED, 0)
+            figures.cancelled = ended.get(TaskState.CANCELLED, 0)
 
 
 def _set_rates(message: stats_pb2.Rates, rate: Rate, now_s: float) -> None:

@@ -20,6 +20,8 @@ def batch_of(namespace: Namespace) -> NamespaceBatch:
     tasks = sorted(namespace.dirty.values(), key=_revision)
     for task in tasks:
         record, spec = task.record, task.spec
+        if task.spec_bytes is None and not task.stored_state:
+            task.spec_bytes = codec.encode_spec(spec)  # A child: nobody submitted it.
         encoded[task.task_id] = row = codec.encode_record(record)
         rows.append(
             TaskRow(

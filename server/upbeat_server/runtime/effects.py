@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+import structlog
+
 from upbeat_server.engine import commands, reasons
 from upbeat_server.engine.leases import late_outcome
 from upbeat_server.engine.model import (
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from upbeat_server.runtime.namespace import Namespace
     from upbeat_server.runtime.observer import Observer
     from upbeat_server.runtime.submissions import SubmissionStream
+
+log = structlog.get_logger("upbeat.runtime")
 
 AGENT_DRAINED = "AGENT_DRAINED"
 END_MESSAGES = {
@@ -273,6 +277,17 @@ def agent_changed(scene: Scene, order: commands.AgentChanged) -> None:
     scene.namespace.agent_watches.publish(order.agent, scene.namespace.engine.predictor)
 
 
+def mode_broke(scene: Scene, order: commands.ModeBroke) -> None:
+    """A mode raised: its collaboration failed, and whoever runs it should know why."""
+    log.error(
+        "mode_broke",
+        namespace=scene.namespace.name,
+        task_id=f"{order.task_id:016x}",
+        mode=order.mode,
+        exc_info=order.error,
+    )
+
+
 def purge_finished(scene: Scene, order: commands.PurgeFinished) -> None:
     """Forget old finished tasks."""
     scene.purge(scene.namespace, order)
@@ -323,5 +338,6 @@ EFFECTS: dict[type, Effect] = {
     commands.TaskFinished: task_finished,
     commands.TaskProgressed: task_progressed,
     commands.AgentChanged: agent_changed,
+    commands.ModeBroke: mode_broke,
     commands.PurgeFinished: purge_finished,
 }

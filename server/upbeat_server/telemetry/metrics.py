@@ -87,6 +87,7 @@ class NamespaceCollector(Collector):
         counted = [(name, census) for name in self._fleet.names if (census := self._fleet.census(name))]
         yield from self._tasks(counted)
         yield from self._agents(counted)
+        yield from self._collaborations(counted)
 
     def _tasks(self, counted: Counted) -> Iterable[Metric]:
         yield _by_enum(
@@ -120,6 +121,31 @@ class NamespaceCollector(Collector):
         yield _gauge("upbeat_queue_bytes", "Inputs of unfinished tasks.", counted, lambda c: c.queue_bytes)
         yield _gauge(
             "upbeat_signatures", "Different requirements of live tasks.", counted, lambda c: c.signatures
+        )
+
+    def _collaborations(self, counted: Counted) -> Iterable[Metric]:
+        running = GaugeMetricFamily(
+            "upbeat_collaborations", "Collaborations that run.", labels=(*NAMESPACE, "mode")
+        )
+        ended = CounterMetricFamily(
+            "upbeat_collaborations_finished",
+            "Collaborations that ended.",
+            labels=(*NAMESPACE, "mode", "state"),
+        )
+        for name, census in counted:
+            for mode, count in census.groups.items():
+                running.add_metric((name, mode), count)
+            for mode, counts in census.groups_ended.items():
+                for state, count in counts.items():
+                    ended.add_metric((name, mode, TaskState(state).name), count)
+        yield running
+        yield ended
+        yield _counter("upbeat_hedges", "Second runs begun on a suspicion.", counted, lambda c: c.hedges)
+        yield _counter(
+            "upbeat_wasted_seconds",
+            "Agents' time on children of collaborations whose work was not used.",
+            counted,
+            lambda c: c.wasted_ms / 1000,
         )
 
     def _agents(self, counted: Counted) -> Iterable[Metric]:
@@ -241,15 +267,15 @@ def _by_enum(family: Family, rows: Iterable[tuple[str, type[IntEnum], dict[int, 
     return family
 
 
-def _gauge(name: str, text: str, counted: Counted, pick: Callable[[Census], int]) -> GaugeMetricFamily:
+def _gauge(name: str, text: str, counted: Counted, pick: Callable[[Census], float]) -> GaugeMetricFamily:
     return _by_namespace(GaugeMetricFamily(name, text, labels=NAMESPACE), counted, pick)
 
 
-def _counter(name: str, text: str, counted: Counted, pick: Callable[[Census], int]) -> CounterMetricFamily:
+def _counter(name: str, text: str, counted: Counted, pick: Callable[[Census], float]) -> CounterMetricFamily:
     return _by_namespace(CounterMetricFamily(name, text, labels=NAMESPACE), counted, pick)
 
 
-def _by_namespace(family: Family, counted: Counted, pick: Callable[[Census], int]) -> Family:
+def _by_namespace(family: Family, counted: Counted, pick: Callable[[Census], float]) -> Family:
     for namespace, census in counted:
         family.add_metric((namespace,), pick(census))
     return family

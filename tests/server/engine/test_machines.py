@@ -11,6 +11,7 @@ from upbeat_server.engine.task_machine import TERMINAL, IllegalTransitionError, 
 
 TASK_EDGES = """
     PENDING BECOME_ELIGIBLE QUEUED
+    PENDING START RUNNING
     PENDING FAIL FAILED
     PENDING CANCEL CANCELLED
     QUEUED ASSIGN RUNNING

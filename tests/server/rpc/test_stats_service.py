@@ -29,6 +29,10 @@ COUNTED = Census(
     slots_in_use=6,
     queue_bytes=1_000,
     signatures=2,
+    groups={"consensus": 2},
+    groups_ended={"consensus": {4: 5, 5: 1, 6: 0}, "fan": {4: 0, 5: 0, 6: 3}},
+    hedges=4,
+    wasted_ms=1_500,
 )
 
 

@@ -113,6 +113,14 @@ class Wake(msgspec.Struct, frozen=True):
     after_ms: int
 
 
+class Grade(msgspec.Struct, frozen=True):
+    """Learn whether an agent was right with its output for a task type."""
+
+    task_type: str
+    agent_id: str
+    correct: bool
+
+
 class Advance(msgspec.Struct, frozen=True):
     """Tell watchers how far it got: not durable."""
 
@@ -135,7 +143,7 @@ class Fail(msgspec.Struct, frozen=True):
     result: CollaborationResult = CollaborationResult()
 
 
-Move: TypeAlias = Spawn | Release | Cancel | Freeze | Wake | Advance | Finish | Fail
+Move: TypeAlias = Spawn | Release | Cancel | Freeze | Wake | Grade | Advance | Finish | Fail
 
 
 class Reducer(Protocol):
@@ -163,7 +171,7 @@ class ItemReducer(Reducer, Protocol):
         """Whether more may come."""
 
     def appended(self, items: list[Payload]) -> list[Move]:
-        """Items came, behind those that are there."""
+        """Items came, behind those that are there. After a restart they are empty: their children exist."""
 
     def closed(self) -> list[Move]:
         """No more will come."""

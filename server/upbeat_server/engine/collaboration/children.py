@@ -1,0 +1,100 @@
+"""Children of a collaboration: how they are made, and what a mode is told of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from upbeat_server.engine.collaboration.mode import Child
+from upbeat_server.engine.model import TaskRecord, TaskState
+from upbeat_server.engine.task import Task
+
+if TYPE_CHECKING:
+    from upbeat_server.engine.collaboration.group import Group
+    from upbeat_server.engine.collaboration.mode import Spawn
+    from upbeat_server.engine.engine import Engine
+    from upbeat_server.engine.model import TaskSpec
+
+SPEC_BYTES = 256
+"""What a spec takes besides its payloads, about: a child's size is counted before it is encoded."""
+
+
+def make(engine: Engine, group: Group, spawn: Spawn, now_ms: int) -> Task:
+    """Make a child live and durable: queued, held, or PENDING if it is a collaboration itself."""
+    parent = group.task
+    spec = inherited(group, spawn.spec)
+    waits = spawn.held or spec.collaboration is not None
+    record = TaskRecord(
+        task_id=engine.next_id(),
+        state=TaskState.PENDING if waits else TaskState.QUEUED,
+        create_ms=now_ms,
+        parent_id=parent.task_id,
+        root_id=parent.record.root_id or parent.task_id,
+        ordinal=len(group.made),
+        member=spawn.key,
+        submit_ms=parent.record.submit_ms or parent.record.create_ms,
+    )
+    predicate = group.predicates.get(spec.selector) if spec.selector else None
+    task = Task(record, spec, engine.signature_of(spec, predicate))
+    task.spec_size = _size_of(spec)
+    group.made[spawn.key] = task.task_id
+    for above in group.lineage():
+        above.made_below += 1
+    if spawn.held:
+        group.held[spawn.key] = None
+    attach(engine, group, task)
+    engine.admit(task, now_ms)
+    return task
+
+
+def attach(engine: Engine, group: Group, task: Task) -> None:
+    """Make a live child known to its group."""
+    key = task.record.member
+    task.member_of = group
+    task.panel = group.seats.get(key, "")
+    group.live[key] = task
+    group.record.live = len(group.live)
+    engine.children += 1
+
+
+def inherited(group: Group, spec: TaskSpec) -> TaskSpec:
+    """The spec of a child: its step's, with what it has from its collaboration."""
+    above, collaboration = group.task.spec, group.collaboration
+    attempt_timeout_ms = spec.attempt_timeout_ms
+    if collaboration.step_timeout_ms:
+        attempt_timeout_ms = min(attempt_timeout_ms, collaboration.step_timeout_ms)
+    named = {entry.name for entry in spec.context}
+    return msgspec.structs.replace(
+        spec,
+        priority=above.priority,
+        fairness_key=above.fairness_key,
+        fairness_weight=above.fairness_weight,
+        traceparent=above.traceparent,
+        attempt_timeout_ms=attempt_timeout_ms,
+        # What a nested collaboration is given, its children are.
+        context=(*spec.context, *(entry for entry in above.context if entry.name not in named)),
+    )
+
+
+def child_of(record: TaskRecord) -> Child:
+    """What a mode is told of a child that has ended."""
+    return Child(
+        record.member,
+        record.task_id,
+        record.state,
+        record.attempts[-1].agent_id if record.attempts else "",
+        record.output if record.state == TaskState.COMPLETED else None,
+        record.error if record.state != TaskState.COMPLETED else None,
+        ran_ms(record),
+    )
+
+
+def ran_ms(record: TaskRecord) -> int:
+    """Time that agents spent on a task that has ended."""
+    return sum(max(0, attempt.end_ms - attempt.start_ms) for attempt in record.attempts)
+
+
+def _size_of(spec: TaskSpec) -> int:
+    context = sum(len(entry.payload.data) + len(entry.name) for entry in spec.context)
+    return SPEC_BYTES + len(spec.input.data) + context

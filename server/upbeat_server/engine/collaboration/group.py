@@ -1,0 +1,181 @@
+"""A collaboration that runs: its children, what it has used, and its mode.
+
+The state only; what happens to it is in ``groups.py``. All of it can be made again
+from the parent's record and the children's rows (``rebuild.py``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from upbeat_server.engine.model import (
+    NO_USAGE,
+    Budget,
+    ChildOutcome,
+    Collaboration,
+    Error,
+    GroupRecord,
+    TaskId,
+    TaskState,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from upbeat_server.engine.collaboration.mode import Check, Move, Reducer, Spawn
+    from upbeat_server.engine.model import Predicate, TaskRecord, Usage
+    from upbeat_server.engine.task import Task
+
+PARTIAL_BYTES_MAX = 1 << 20
+"""Outputs of children that a failed collaboration still tells."""
+
+CHILDREN_TOLD_MAX = 1_000
+"""Children that a result names."""
+
+_NO_BUDGET = Budget()
+
+
+class Group:
+    """The children of one task and the reducer that decides over them."""
+
+    __slots__ = (
+        "above",
+        "attempts",
+        "checks",
+        "collaboration",
+        "cost_micros",
+        "held",
+        "largest",
+        "live",
+        "made",
+        "made_below",
+        "outcomes",
+        "panels",
+        "partial_bytes",
+        "partial_truncated",
+        "pending",
+        "predicates",
+        "reducer",
+        "reserve",
+        "running",
+        "seats",
+        "short",
+        "task",
+        "told",
+        "usage",
+        "waiting",
+        "wake_ms",
+    )
+
+    def __init__(
+        self,
+        task: Task,
+        collaboration: Collaboration,
+        reducer: Reducer,
+        parent: Group | None,
+        compiled: tuple[Mapping[str, Predicate], Mapping[str, Check]],
+    ) -> None:
+        self.task = task
+        self.collaboration = collaboration
+        self.reducer = reducer
+        self.above: tuple[Group, ...] = () if parent is None else (parent, *parent.above)
+        self.predicates, self.checks = compiled
+        self.live: dict[str, Task] = {}  # Children that have not ended, by key.
+        self.held: dict[str, None] = {}  # Of them, those that wait for their release.
+        self.made: dict[str, TaskId] = {}  # Every child there ever was, in the order of ordinals.
+        self.waiting: deque[Spawn] = deque()  # Spawns that max_concurrency holds back.
+        self.seats: dict[str, str] = {}  # Key to panel, of children that have one.
+        self.panels: dict[str, dict[str, str]] = {}  # Panel to key to the agent that has the seat.
+        self.pending: list[Move] = []  # Moves of a reducer that was rebuilt, not made before the crash.
+        self.wake_ms = 0  # When the reducer wants to be woken; 0: never.
+        self.reserve = 0  # Of a root: descendants that may be live at once.
+        # What all descendants have used. Running is what may still change it.
+        self.attempts = 0
+        self.running = 0
+        self.cost_micros = 0
+        self.made_below = 0
+        self.short: Error | None = None  # Why its budget held something back.
+        self.told = 0  # Chunks sent to watchers.
+        self.usage: Usage = NO_USAGE  # Of the children that have ended.
+        self.outcomes: list[ChildOutcome] = []
+        self.partial_bytes = 0
+        self.partial_truncated = False
+        self.largest: tuple[int, str] = (0, "")  # Bytes and key of the largest output.
+
+    @property
+    def record(self) -> GroupRecord:
+        """What is durable of it besides its children."""
+        record = self.task.record.group
+        if record is None:
+            record = self.task.record.group = GroupRecord()
+        return record
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has decided, or was cancelled."""
+        return self.task.group is not self
+
+    @property
+    def is_open(self) -> bool:
+        """Whether items may be appended."""
+        return bool(getattr(self.reducer, "is_open", False))
+
+    @property
+    def concurrent(self) -> int:
+        """Live children that count as concurrent."""
+        return len(self.live) - len(self.held)
+
+    @property
+    def budget(self) -> Budget:
+        """What it may use."""
+        return self.collaboration.budget or _NO_BUDGET
+
+    @property
+    def reserved_micros(self) -> int:
+        """Cost that attempts under way are reserved with."""
+        return self.running * self.budget.attempt_cost_micros
+
+    def lineage(self) -> Iterator[Group]:
+        """The group and those above it, innermost first."""
+        yield self
+        yield from self.above
+
+    def taken_seats(self, key: str) -> set[str]:
+        """Agents that siblings of the same panel have, or had."""
+        panel = self.panels.get(self.seats.get(key, ""), {})
+        return {agent_id for other, agent_id in panel.items() if other != key}
+
+    def sit(self, key: str, agent_id: str) -> None:
+        """An agent works, or worked, on a child of a panel."""
+        panel = self.seats.get(key)
+        if panel:
+            self.panels.setdefault(panel, {})[key] = agent_id
+
+    def note(self, record: TaskRecord, name: str) -> None:
+        """A child has ended: count it, and keep what a failure would tell of it."""
+        counts = self.record
+        if record.state == TaskState.COMPLETED:
+            counts.completed += 1
+        elif record.state == TaskState.FAILED:
+            counts.failed += 1
+        else:
+            counts.cancelled += 1
+        counts.live = len(self.live)
+        self.usage = self.usage.plus(record.usage)
+        output = record.output
+        size = len(output.data) if output is not None else 0
+        if size > self.largest[0]:
+            self.largest = (size, name or record.member)
+        if not self.collaboration.include_partial:
+            return
+        if self.partial_bytes + size > PARTIAL_BYTES_MAX:
+            output = None
+            self.partial_truncated = True
+        if len(self.outcomes) >= CHILDREN_TOLD_MAX:
+            self.partial_truncated = True
+            return
+        self.partial_bytes += 0 if output is None else size
+        self.outcomes.append(
+            ChildOutcome(record.task_id, record.ordinal, record.state, name, output, record.error)
+        )

@@ -1,0 +1,288 @@
+"""What happens to collaborations: they start, hear of their children, decide, end.
+
+The rules that must not break:
+
+- a group hears of a child's end in the step that ended it, so both are committed
+  together, and in the order of ends;
+- it decides once: from then on it is in ``engine.groups`` no longer, and its live
+  children are ended before it is, so that none outlives it;
+- only ``_perform`` makes a reducer's moves real; a reducer that breaks fails its own
+  collaboration and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from upbeat_server.engine import reasons
+from upbeat_server.engine.collaboration import accounts, ending
+from upbeat_server.engine.collaboration.children import child_of, make
+from upbeat_server.engine.collaboration.facts import LearnedFacts
+from upbeat_server.engine.collaboration.group import Group
+from upbeat_server.engine.collaboration.mode import (
+    Advance,
+    Cancel,
+    Child,
+    Fail,
+    Finish,
+    Freeze,
+    Grade,
+    Release,
+    Setting,
+    Spawn,
+    Wake,
+)
+from upbeat_server.engine.collaboration.modes import mode_name, reducer_of
+from upbeat_server.engine.commands import ModeBroke, TaskProgressed
+from upbeat_server.engine.model import Error, GroupRecord, TaskState
+from upbeat_server.engine.queue import Signature, requirement_of
+from upbeat_server.engine.task_machine import TaskInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from upbeat_server.engine.collaboration.mode import Move
+    from upbeat_server.engine.engine import Engine
+    from upbeat_server.engine.model import TaskSpec
+    from upbeat_server.engine.task import Task
+
+DESCENDANTS_MAX = 1_000
+"""Descendants of a collaboration that may be live at once."""
+
+FAIL_FAST = 2  # Of on_infeasible.
+
+
+def start(engine: Engine, task: Task, now_ms: int) -> None:
+    """A collaboration that is eligible makes its first children."""
+    task.record.start_ms = now_ms
+    task.record.eligible_ms = 0
+    if task.record.group is None:
+        task.record.group = GroupRecord()
+    engine.move(task, TaskInput.START, now_ms)
+    group = open_group(engine, task)
+    if group is None:
+        return
+    moves = ask(engine, group, lambda: group.reducer.begin(LearnedFacts(engine, group)))
+    _perform(engine, group, moves, now_ms)
+
+
+def open_group(engine: Engine, task: Task) -> Group | None:
+    """The group of a RUNNING collaboration with a new reducer; None if its mode is not there."""
+    collaboration = task.spec.collaboration
+    if collaboration is None:
+        return None
+    parent = task.member_of
+    compiled = (parent.predicates, parent.checks) if parent else engine.compiled.get(task.task_id, ({}, {}))
+    memo = task.record.group.memo if task.record.group is not None else b""
+    try:
+        reducer = reducer_of(Setting(collaboration, task.spec.input, memo, compiled[1]), engine.modes)
+    except Exception as error:
+        # A mode in somebody else's package, or one that is gone since it was submitted.
+        engine.commands.append(ModeBroke(task.task_id, mode_name(collaboration), error))
+        group = Group(task, collaboration, _Silent(), parent, compiled)
+        group.pending = [Fail(_broken(mode_name(collaboration), error))]
+    else:
+        group = Group(task, collaboration, reducer, parent, compiled)
+    task.group = group
+    engine.groups[task.task_id] = group
+    if parent is None:
+        group.reserve = _reserve(engine, task.spec)
+        engine.reserved += group.reserve
+    if group.pending:
+        engine.unsettled.append(group)
+    return group
+
+
+def _reserve(engine: Engine, spec: TaskSpec) -> int:
+    try:
+        return engine.live_max(spec)
+    except Exception:
+        return DESCENDANTS_MAX  # Of a mode that is gone, which cannot say.
+
+
+def settle(engine: Engine, now_ms: int) -> None:
+    """Tell groups of the children that ended, until nothing follows from it any more."""
+    while engine.ended or engine.unsettled:
+        if engine.unsettled:
+            group = engine.unsettled.pop()
+            if not group.is_over:
+                moves, group.pending = group.pending, []
+                _perform(engine, group, moves, now_ms)
+            continue
+        task = engine.ended.popleft()
+        member = task.member_of
+        if member is not None and not member.is_over:
+            _child_ended(engine, member, task, now_ms)
+
+
+def _child_ended(engine: Engine, group: Group, task: Task, now_ms: int) -> None:
+    key = task.record.member
+    if group.live.pop(key, None) is None:
+        return
+    group.held.pop(key, None)
+    group.note(task.record, task.spec.name)
+    _perform(engine, group, _told(engine, group, child_of(task.record)), now_ms)
+
+
+def wake(engine: Engine, task: Task, now_ms: int) -> None:
+    """The time that a group's reducer asked for has passed."""
+    group = task.group
+    if group is None:
+        return
+    group.wake_ms = 0
+    _perform(
+        engine, group, ask(engine, group, lambda: group.reducer.woken(LearnedFacts(engine, group))), now_ms
+    )
+    if not group.is_over:
+        engine.arm(task)
+
+
+def ask(engine: Engine, group: Group, question: Callable[[], Sequence[Move]]) -> Sequence[Move]:
+    """The reducer's moves; one that breaks fails its own collaboration."""
+    try:
+        return question()
+    except Exception as error:
+        name = mode_name(group.collaboration)
+        engine.commands.append(ModeBroke(group.task.task_id, name, error))
+        return [Fail(_broken(name, error))]
+
+
+def _broken(name: str, error: Exception) -> Error:
+    words = f"the mode {name} broke ({type(error).__name__}): the server's log has more"
+    return Error(reasons.MODE_FAILED, words, non_retryable=True)
+
+
+def tell(engine: Engine, group: Group, question: Callable[[], Sequence[Move]], now_ms: int) -> None:
+    """Ask a group's reducer, and make its moves real."""
+    _perform(engine, group, ask(engine, group, question), now_ms)
+
+
+def _perform(engine: Engine, group: Group, moves: Sequence[Move], now_ms: int) -> None:
+    while True:
+        for move in moves:
+            if group.is_over:
+                return
+            _make_real(engine, group, move, now_ms)
+        refused = _fill(engine, group, now_ms)
+        if group.is_over or not refused:
+            break
+        moves = [move for child in refused for move in _told(engine, group, child)]
+    if group.is_over or group.live or group.waiting or group.wake_ms or group.is_open:
+        return
+    name = mode_name(group.collaboration)
+    words = f"the mode {name} neither decided nor made a child: the mode is at fault"
+    ending.fail(engine, group, Error(reasons.MODE_FAILED, words, non_retryable=True), None, now_ms)
+
+
+def _told(engine: Engine, group: Group, child: Child) -> Sequence[Move]:
+    return ask(engine, group, lambda: group.reducer.ended(child))
+
+
+def _make_real(engine: Engine, group: Group, move: object, now_ms: int) -> None:
+    """Do what a reducer wants; one in somebody else's package may answer anything."""
+    match move:
+        case Spawn():
+            if move.key not in group.made:
+                _spawn(engine, group, move, now_ms)
+        case Release(key):
+            _release(engine, group, key, now_ms)
+        case Cancel(key):
+            child = group.live.get(key)
+            if child is not None:
+                ending.supersede(engine, child, ending.not_wanted(), now_ms)
+        case Freeze(memo):
+            group.record.memo = memo
+            engine.persist(group.task)
+        case Wake(after_ms):
+            group.wake_ms = now_ms + max(1, after_ms)
+            engine.arm(group.task)
+        case Grade(task_type, agent_id, correct):
+            engine.grades.learn(task_type, agent_id, correct=correct)
+        case Advance(fraction, message, chunk):
+            group.told += 1 if chunk else 0
+            sequence = group.told if chunk else 0
+            engine.commands.append(TaskProgressed(group.task.task_id, 0, fraction, message, chunk, sequence))
+        case Finish(output, result):
+            ending.complete(engine, group, output, result, now_ms)
+        case Fail(error, result):
+            ending.fail(engine, group, error, result, now_ms)
+        case _:
+            name = mode_name(group.collaboration)
+            defect = TypeError(f"{move!r} is no move")
+            engine.commands.append(ModeBroke(group.task.task_id, name, defect))
+            ending.fail(engine, group, _broken(name, defect), None, now_ms)
+
+
+def _spawn(engine: Engine, group: Group, spawn: Spawn, now_ms: int) -> None:
+    if spawn.panel:
+        group.seats[spawn.key] = spawn.panel
+    if spawn.hedge:
+        engine.counters.hedges += 1
+    if spawn.held:
+        make(engine, group, spawn, now_ms)
+    else:
+        group.waiting.append(spawn)
+
+
+def _release(engine: Engine, group: Group, key: str, now_ms: int) -> None:
+    """Queue, or start, a child that was held."""
+    child = group.live.get(key)
+    if child is None or key not in group.held:
+        return
+    del group.held[key]
+    if child.spec.collaboration is not None:
+        start(engine, child, now_ms)
+    else:
+        engine.move(child, TaskInput.BECOME_ELIGIBLE, now_ms)
+
+
+def _fill(engine: Engine, group: Group, now_ms: int) -> list[Child]:
+    """Make the children that may be live. Answers those that a budget refuses, as if they had failed."""
+    most = group.collaboration.max_concurrency
+    refused: list[Child] = []
+    while group.waiting and group.concurrent < most and not group.is_over:
+        spawn = group.waiting.popleft()
+        if spawn.key in group.made:
+            continue
+        over_budget = accounts.room_for_child(group)
+        if over_budget is not None:
+            over_budget.short = accounts.exhausted(over_budget)
+            refused.append(Child(spawn.key, 0, TaskState.FAILED, error=over_budget.short))
+            continue
+        if _is_infeasible(engine, group, spawn):
+            ending.fail(engine, group, _infeasible(spawn.spec), None, now_ms)
+            break
+        child = make(engine, group, spawn, now_ms)
+        if child.spec.collaboration is not None:
+            start(engine, child, now_ms)
+    return refused
+
+
+def _is_infeasible(engine: Engine, group: Group, spawn: Spawn) -> bool:
+    """Whether fewer capable agents are connected than the child, or its panel, needs."""
+    spec = spawn.spec
+    if group.collaboration.on_infeasible != FAIL_FAST or spec.collaboration is not None:
+        return False
+    needed = 1
+    if spawn.panel:
+        needed = sum(panel == spawn.panel for panel in group.seats.values())
+    predicate = group.predicates.get(spec.selector) if spec.selector else None
+    return engine.fleet.count_capable(Signature(requirement_of(spec), predicate), needed) < needed
+
+
+def _infeasible(spec: TaskSpec) -> Error:
+    words = f"too few agents are connected that can do {spec.type}, and on_infeasible is FAIL_FAST"
+    return Error(reasons.INFEASIBLE, words, non_retryable=True)
+
+
+class _Silent:
+    """In the place of a reducer that could not be made: its group fails at once."""
+
+    def begin(self, _facts: object) -> list[Move]:
+        return []
+
+    def ended(self, _child: object) -> list[Move]:
+        return []
+
+    def woken(self, _facts: object) -> list[Move]:
+        return []
