@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
+import msgspec
+
 from tests.support.history import History
 from tests.support.orders import words_of
 from upbeat_server.engine import invariants
@@ -90,9 +92,8 @@ class Play:
     """An engine on a stage, with its own time in ms since the beginning."""
 
     def __init__(self, limits: Limits | None = None, modes: Mapping[str, Mode] | None = None) -> None:
-        self.limits = limits or Limits()
-        self.modes = modes or {}
-        self.engine = Engine("stage", self.limits, epoch=1, clock_ms=START_MS, modes=self.modes)
+        self.limits = msgspec.structs.replace(limits or Limits(), modes=modes or {})
+        self.engine = Engine("stage", self.limits, epoch=1, clock_ms=START_MS)
         self.now_ms = 0
         self.bits = 0  # Entropy of the next turn.
         self.tasks: dict[str, TaskId] = {}
@@ -198,7 +199,6 @@ class Play:
             epoch=epoch,
             clock_ms=START_MS + self.now_ms,
             revision=max((decode_record(record).revision for record, _ in self.durable.values()), default=0),
-            modes=self.modes,
         )
         tasks = []
         finished = []

@@ -61,7 +61,6 @@ class Engine:
         epoch: int,
         clock_ms: int,
         revision: int = 0,
-        modes: Mapping[str, Mode] | None = None,
     ) -> None:
         self.namespace = namespace
         self.limits = limits
@@ -88,7 +87,7 @@ class Engine:
         self.asides: dict[Signature, None] = {}
         # Collaborations: those that run, ends that their groups have not heard of (within a step
         # only), groups with something left to do, and what is compiled of the steps of each root.
-        self.modes: Mapping[str, Mode] = modes or {}
+        self.modes: Mapping[str, Mode] = limits.modes
         self.groups: dict[TaskId, Group] = {}
         self.ended: deque[Task] = deque()
         self.unsettled: list[Group] = []

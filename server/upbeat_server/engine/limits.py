@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from upbeat_server.engine.collaboration.mode import Mode
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -48,9 +55,10 @@ class Retention(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Everything the engine is allowed."""
+    """Everything the engine is allowed, and the modes that are installed besides its own."""
 
     bounds: Bounds = Bounds()
     graces: Graces = Graces()
     ordering: Ordering = Ordering()
     retention: Retention = Retention()
+    modes: Mapping[str, Mode] = {}  # By name.

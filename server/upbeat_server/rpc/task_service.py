@@ -53,7 +53,7 @@ class TaskService:
     def __init__(self, orchestrator: Orchestrator) -> None:
         self._orchestrator = orchestrator
         self._payloads = orchestrator.bounds.payloads
-        self._reader = SubmissionReader(self._payloads.input_bytes_max)
+        self._reader = SubmissionReader(self._payloads.input_bytes_max, orchestrator.limits.modes)
         self._writer = TaskWriter(orchestrator.limits.retention.finished_ms)
         self._tokens = PageTokens(orchestrator.secret)
 

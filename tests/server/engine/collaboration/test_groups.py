@@ -315,7 +315,7 @@ def test_a_mode_that_breaks_fails_its_own_collaboration_only(play: Play) -> None
 
 def test_a_mode_that_is_gone_after_a_restart_fails_its_collaborations(play: Play) -> None:
     play >> hello("a1") >> collaborate("c", fan(WORK, count=1))
-    play.skip().modes = {}
+    play.skip().limits = Limits()
     play.restart() >> listening()
     play << "finished c/fan/0 CANCELLED: SUPERSEDED" << "finished c FAILED: MODE_FAILED"
 
