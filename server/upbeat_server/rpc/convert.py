@@ -1,19 +1,18 @@
-"""Tasks, agents and answers as messages. Repeated items are built with ``add``: half the cost."""
+"""Tasks and agents as messages. Repeated items are built with ``add``: half the cost."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from upbeat.v1 import task_pb2
-from upbeat_server.engine.model import FINISHED, SideEffects, attempt_of, lease_of, task_of
+from upbeat_server.engine.model import FINISHED, attempt_of, lease_of, task_of
+from upbeat_server.rpc.collaboration_result import fill_group
 from upbeat_server.rpc.ids import lease_text, task_text
+from upbeat_server.rpc.parts import fill_duration, fill_error, fill_payload, fill_time, fill_usage
+from upbeat_server.rpc.spec_writer import fill_spec
 
 if TYPE_CHECKING:
-    from google.protobuf.duration_pb2 import Duration
-    from google.protobuf.timestamp_pb2 import Timestamp
-
-    from upbeat.v1 import agent_pb2, payload_pb2, task_spec_pb2
-    from upbeat_server.engine.model import Error, Payload, TaskSpec, Usage
+    from upbeat.v1 import agent_pb2
     from upbeat_server.runtime.snapshot import AgentSnapshot, TaskSnapshot
 
 FULL = task_pb2.TASK_VIEW_FULL
@@ -32,7 +31,7 @@ class TaskWriter:
         is_full = view == FULL
         message.task_id = message.root_task_id = task_text(record.task_id)
         message.namespace = namespace
-        fill_spec(message.spec, spec, with_input=is_full)
+        fill_spec(message.spec, spec, with_payloads=is_full)
         message.state = record.state  # type: ignore[assignment]
         if record.parent_id:
             message.parent_task_id = task_text(record.parent_id)
@@ -63,6 +62,9 @@ class TaskWriter:
         self._fill_times(message, snapshot)
         message.revision = record.revision
         message.request_id = record.request_id
+        message.ordinal = record.ordinal
+        if record.group is not None:
+            fill_group(message, record.group, with_payloads=is_full)
 
     def _fill_times(self, message: task_pb2.Task, snapshot: TaskSnapshot) -> None:
         record, spec = snapshot.record, snapshot.spec
@@ -79,36 +81,6 @@ class TaskWriter:
             fill_time(message.queue_time, record.queued_since_ms)
         if record.eligible_ms:
             fill_time(message.eligible_time, record.eligible_ms)
-
-
-def fill_spec(message: task_spec_pb2.TaskSpec, spec: TaskSpec, *, with_input: bool) -> None:
-    """Write a spec, its defaults resolved."""
-    message.type = spec.type
-    if with_input:
-        fill_payload(message.input, spec.input)
-    message.priority = spec.priority  # type: ignore[assignment]
-    message.required_capabilities.extend(spec.required_capabilities)
-    message.selector = spec.selector
-    message.fairness_key = spec.fairness_key
-    message.fairness_weight = spec.fairness_weight
-    message.labels.update(spec.labels)
-    message.size_hint = spec.size_hint
-    if spec.queue_timeout_ms:
-        fill_duration(message.queue_timeout, spec.queue_timeout_ms)
-    fill_duration(message.attempt_timeout, spec.attempt_timeout_ms)
-    if spec.total_timeout_ms:
-        fill_duration(message.total_timeout, spec.total_timeout_ms)
-    retry = spec.retry
-    message.retry.max_attempts = retry.max_attempts
-    fill_duration(message.retry.initial_backoff, retry.initial_backoff_ms)
-    message.retry.multiplier = retry.multiplier
-    fill_duration(message.retry.max_backoff, retry.max_backoff_ms)
-    message.retry.non_retryable_reasons.extend(retry.non_retryable_reasons)
-    if spec.not_before_ms:
-        fill_time(message.not_before_time, spec.not_before_ms)
-    message.side_effects = SideEffects(spec.side_effects)  # type: ignore[assignment]
-    message.dedup_key = spec.dedup_key
-    message.traceparent = spec.traceparent
 
 
 def fill_agent(message: agent_pb2.Agent, agent: AgentSnapshot) -> None:
@@ -128,37 +100,3 @@ def fill_agent(message: agent_pb2.Agent, agent: AgentSnapshot) -> None:
     for line in agent.performance:
         added = message.performance.add(type=line.type, count=line.count, success_rate=line.success_rate)
         fill_duration(added.duration_estimate, round(line.duration_ms))
-
-
-def fill_payload(message: payload_pb2.Payload, payload: Payload) -> None:
-    """Write a payload; always as bytes."""
-    message.content_type = payload.content_type
-    message.data = payload.data
-
-
-def fill_error(message: payload_pb2.Error, error: Error) -> None:
-    """Write an error."""
-    message.reason = error.reason
-    message.message = error.message
-    if error.non_retryable is not None:
-        message.non_retryable = error.non_retryable
-    message.details.update(error.details)
-
-
-def fill_usage(message: task_pb2.Usage, usage: Usage) -> None:
-    """Write what was used."""
-    message.input_tokens = usage.input_tokens
-    message.output_tokens = usage.output_tokens
-    message.cost_micros = usage.cost_micros
-
-
-def fill_time(message: Timestamp, milliseconds: int) -> None:
-    """Write a time."""
-    message.seconds, rest_ms = divmod(milliseconds, 1_000)
-    message.nanos = rest_ms * 1_000_000
-
-
-def fill_duration(message: Duration, milliseconds: int) -> None:
-    """Write a duration that is not negative."""
-    message.seconds, rest_ms = divmod(milliseconds, 1_000)
-    message.nanos = rest_ms * 1_000_000

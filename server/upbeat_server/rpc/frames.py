@@ -21,9 +21,9 @@ from upbeat_server.engine.events import (
     CapabilityChanged,
 )
 from upbeat_server.engine.model import Error, ResultOutcome, Usage
-from upbeat_server.rpc.convert import fill_duration, fill_error, fill_payload
 from upbeat_server.rpc.faults import Faults, cut_bytes, is_agent, is_plain, is_reason, is_type, read_labels
 from upbeat_server.rpc.ids import lease_number, lease_text, read_session_id, task_text
+from upbeat_server.rpc.parts import fill_duration, fill_error, fill_payload
 from upbeat_server.rpc.values import read_payload
 from upbeat_server.runtime.refused import Refused, invalid
 
@@ -239,8 +239,10 @@ class FrameWriter:
         add = message.assignments.add
         for assignment in parcel.assignments:
             self._assignment(add(), assignment)
-        for lease_id, reason in parcel.cancels:
-            message.cancels.add(lease_id=lease_text(lease_id), reason=reason)
+        for cancel in parcel.cancels:
+            added = message.cancels.add(lease_id=lease_text(cancel.lease_id), reason=cancel.reason)
+            if cancel.grace_ms:
+                fill_duration(added.grace, cancel.grace_ms)
         for answer in parcel.answers:
             lease = answer.lease if isinstance(answer.lease, str) else lease_text(answer.lease)
             ack = message.result_acks.add(lease_id=lease, outcome=answer.outcome)
@@ -282,8 +284,14 @@ class FrameWriter:
             message.labels.update(spec.labels)
         if spec.traceparent:
             message.traceparent = spec.traceparent
-        # Task ids are unique within a namespace only.
+        # Task ids are unique within a namespace only. What a child is to its collaboration is the same if
+        # the collaboration should ever make it anew.
         message.idempotency_key = f"{self._namespace}/{text}"
+        if assignment.parent_id:
+            message.parent_task_id = parent = task_text(assignment.parent_id)
+            message.idempotency_key = f"{self._namespace}/{parent}/{assignment.member}"
+            for entry in spec.context:
+                fill_payload(message.context.add(name=entry.name).payload, entry.payload)
         progress = assignment.last_progress
         if progress is not None:
             last = message.last_progress

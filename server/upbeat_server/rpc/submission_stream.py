@@ -8,10 +8,10 @@ from upbeat.v1 import task_service_pb2 as pb
 from upbeat_server.engine import reasons
 from upbeat_server.engine.events import Submission
 from upbeat_server.engine.model import Refusal, TaskState
-from upbeat_server.rpc.convert import fill_error, fill_payload
 from upbeat_server.rpc.faults import is_ascii
 from upbeat_server.rpc.ids import task_text
 from upbeat_server.rpc.pace import Pace
+from upbeat_server.rpc.parts import fill_error, fill_payload
 from upbeat_server.rpc.refusals import refusal_message
 from upbeat_server.rpc.stream_life import StreamLife
 from upbeat_server.rpc.validate import REQUEST_ID_CHARS_MAX

@@ -49,7 +49,7 @@ def publish(namespace: Namespace) -> None:
     changes = []
     for task_id, row in encoded.items():  # By revision, as the batch was.
         task = namespace.dirty[task_id]
-        changes.append(change_of(task.record, task.spec, row, task.stored_state))
+        changes.append(change_of(task.record, task.spec, row, task.stored_state, task.spec_size))
         task.stored_state = task.record.state
         task.spec_bytes = None
     namespace.revision = namespace.engine.revision

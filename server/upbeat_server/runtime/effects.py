@@ -181,6 +181,8 @@ def assign(scene: Scene, order: commands.Assign) -> None:
             order.time_remaining_ms,
             task.progress,
             scene.turn_started,
+            task.record.parent_id,
+            task.record.member,
         )
     )
 
@@ -189,7 +191,7 @@ def cancel_attempt(scene: Scene, order: commands.CancelAttempt) -> None:
     """An attempt is no longer wanted."""
     session = scene.namespace.sessions.get(order.session_id)
     if session is not None:
-        session.outbox.cancel(order.lease_id, order.reason)
+        session.outbox.cancel(order.lease_id, order.reason, order.grace_ms)
 
 
 def ack_result(scene: Scene, order: commands.AckResult) -> None:

@@ -34,6 +34,16 @@ class Assignment(msgspec.Struct):
     time_remaining_ms: int
     last_progress: AttemptProgressed | None
     turn_started: float  # Loop time of the turn that made it.
+    parent_id: int = 0  # Of a child: its collaboration.
+    member: str = ""  # And what it is to that.
+
+
+class Cancellation(msgspec.Struct, frozen=True):
+    """An attempt that is no longer wanted."""
+
+    lease_id: int
+    reason: str
+    grace_ms: int = 0  # For winding up; 0: as the agent likes.
 
 
 class ResultAnswer(msgspec.Struct):
@@ -49,7 +59,7 @@ class Parcel(msgspec.Struct):
 
     welcome: Welcome | None = None
     assignments: list[Assignment] = []
-    cancels: list[tuple[int, str]] = []  # Lease and reason.
+    cancels: list[Cancellation] = []
     answers: list[ResultAnswer] = []
     drain: str = ""
     error: Refusal | None = None
@@ -62,7 +72,7 @@ class AgentOutbox:
         self._bounds = bounds
         self._welcome: Welcome | None = None
         self._assignments: dict[int, Assignment] = {}
-        self._cancels: dict[int, str] = {}
+        self._cancels: dict[int, Cancellation] = {}
         self._answers: deque[ResultAnswer] = deque()
         self._errors: deque[Refusal] = deque()
         self._drain = ""
@@ -88,10 +98,10 @@ class AgentOutbox:
         self._assignments[assignment.lease_id] = assignment
         self._signal.set()
 
-    def cancel(self, lease_id: int, reason: str) -> None:
+    def cancel(self, lease_id: int, reason: str, grace_ms: int = 0) -> None:
         """Say that an attempt is no longer wanted; what has not been sent of it never will be."""
         self._assignments.pop(lease_id, None)
-        self._cancels[lease_id] = reason
+        self._cancels[lease_id] = Cancellation(lease_id, reason, grace_ms)
         self._signal.set()
 
     def answer(self, lease: int | str, outcome: int, error: Error | None = None) -> None:
@@ -145,7 +155,7 @@ class AgentOutbox:
         self._pack_assignments(parcel, room - len(parcel.answers))
         if self._cancels:
             for lease_id in list(islice(self._cancels, room)):
-                parcel.cancels.append((lease_id, self._cancels.pop(lease_id)))
+                parcel.cancels.append(self._cancels.pop(lease_id))
         return parcel
 
     def _pack_assignments(self, parcel: Parcel, items_max: int) -> None:
@@ -161,4 +171,8 @@ class AgentOutbox:
 
 
 def _size_of(assignment: Assignment) -> int:
-    return len(assignment.spec.input.data) + 256
+    spec = assignment.spec
+    size = len(spec.input.data) + 256
+    for entry in spec.context:
+        size += len(entry.payload.data) + 64
+    return size

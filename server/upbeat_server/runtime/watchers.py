@@ -69,8 +69,10 @@ class Progress(msgspec.Struct):
 WatchEvent: TypeAlias = TaskSnapshot | Left | Progress
 
 
-def change_of(record: TaskRecord, spec: TaskSpec, encoded: bytes, state_before: int) -> Change:
-    """The change that a commit of this record is."""
+def change_of(
+    record: TaskRecord, spec: TaskSpec, encoded: bytes, state_before: int, spec_size: int
+) -> Change:
+    """The change that a commit of this record is; ``spec_size`` is that of its spec as it is stored."""
     return Change(
         record.revision,
         TaskId(record.task_id),
@@ -81,7 +83,7 @@ def change_of(record: TaskRecord, spec: TaskSpec, encoded: bytes, state_before: 
         record.end_ms,
         encoded,
         spec,
-        len(encoded) + len(spec.input.data) + 256,
+        len(encoded) + spec_size + 256,
     )
 
 

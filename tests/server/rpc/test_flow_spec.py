@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
-from tests.support.wire_specs import STEP, collaboration_of, faults_of, submission_of
+from tests.support.wire_specs import STEP, Picky, collaboration_of, faults_of, submission_of
 from upbeat.v1 import task_spec_pb2
-from upbeat_server.engine.collaboration.mode import Reducer, Setting
 from upbeat_server.engine.model import (
     CustomMode,
     Parallel,
@@ -24,24 +22,6 @@ from upbeat_server.rpc.validate import SubmissionReader
 WORK, OTHER = TaskSpec("work"), TaskSpec("other")
 AFTER = {"type": "other"}
 TRUE = {"bool_value": True}
-
-
-class Picky:
-    """A mode that wants parameters, and breaks on some."""
-
-    def faults(self, custom: CustomMode) -> Iterable[tuple[str, str]]:
-        if custom.params.data == b"break":
-            raise RuntimeError("secret")
-        if not custom.params.data:
-            yield "params", "must be set"
-        if not custom.steps:
-            yield "steps", "must have one"
-
-    def children_max(self, custom: CustomMode) -> int:
-        return 1_001 if custom.params.data == b"wide" else 2
-
-    def reducer(self, setting: Setting) -> Reducer:
-        raise NotImplementedError
 
 
 READER = SubmissionReader(1 << 20, {"picky": Picky(), "other": Picky()})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from upbeat_server.engine.commands import Welcome
-from upbeat_server.engine.model import Payload, Refusal, ResultOutcome, SessionId, TaskSpec
+from upbeat_server.engine.model import ContextEntry, Payload, Refusal, ResultOutcome, SessionId, TaskSpec
 from upbeat_server.runtime.bounds import StreamBounds
-from upbeat_server.runtime.outbox import AgentOutbox, Assignment
+from upbeat_server.runtime.outbox import AgentOutbox, Assignment, Cancellation
 
 
 def assignment(lease_id: int, size: int = 10) -> Assignment:
@@ -27,7 +27,7 @@ async def test_what_gathers_goes_out_in_one_frame() -> None:
     assert parcel is not None
     assert parcel.welcome is not None
     assert [item.lease_id for item in parcel.assignments] == [1, 2, 3, 4, 5]
-    assert parcel.cancels == [(8, "CANCELLED")]
+    assert parcel.cancels == [Cancellation(8, "CANCELLED")]
     assert [answer.lease for answer in parcel.answers] == [9]
     assert parcel.drain == "DRAINING"
     assert parcel.error is not None
@@ -70,8 +70,8 @@ async def test_a_cancel_goes_after_its_own_assignment_or_instead_of_it() -> None
     assert second is not None
     assert third is not None
     assert ([item.lease_id for item in first.assignments], first.cancels) == ([1], [])
-    assert (second.assignments, second.cancels) == ([], [(1, "CANCELLED")])
-    assert (third.assignments, third.cancels) == ([], [(2, "CANCELLED")])
+    assert (second.assignments, second.cancels) == ([], [Cancellation(1, "CANCELLED")])
+    assert (third.assignments, third.cancels) == ([], [Cancellation(2, "CANCELLED")])
 
 
 async def test_a_writer_waits_for_something_and_ends_after_the_last() -> None:
@@ -98,3 +98,14 @@ async def test_it_is_full_of_answers_and_never_of_what_its_slots_bound() -> None
     await outbox.take()
     fullness.append(outbox.is_full)
     assert fullness == [False, True, False]
+
+
+async def test_context_counts_into_the_bytes_of_a_frame() -> None:
+    outbox = AgentOutbox(StreamBounds(frame_bytes_max=3_000))
+    context = (ContextEntry("original", Payload("", bytes(2_500))),)
+    for lease_id in (1, 2):
+        outbox.assign(Assignment(1, lease_id, 1, TaskSpec("echo", context=context), 1_000, None, 0.0))
+    first, second = await outbox.take(), await outbox.take()
+    assert first is not None
+    assert second is not None
+    assert [len(parcel.assignments) for parcel in (first, second)] == [1, 1]

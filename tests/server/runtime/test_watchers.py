@@ -22,7 +22,8 @@ def change(revision: int, task_id: int = 1, state: int = 2, before: int = 0, **s
     if state >= TaskState.COMPLETED:
         record.end_ms = 5_000
     spec.setdefault("type", "echo")
-    return change_of(record, TaskSpec(**spec), codec.encode_record(record), before)
+    wanted = TaskSpec(**spec)
+    return change_of(record, wanted, codec.encode_record(record), before, len(codec.encode_spec(wanted)))
 
 
 async def taken(watch: TaskWatch) -> list[str]:
