@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -166,11 +167,11 @@ class Feed:
             is_last = False
             while not is_last:
                 batch, is_last = await self._batch()
-                await self._append(batch)
+                if not await self._append(batch):
+                    return
             await drawing  # Raises what the iterable raised.
-            await self._client.close_items(self._task_id)
-        except FailedPrecondition:
-            return  # The pipeline has ended before its items: how is told by itself.
+            with suppress(FailedPrecondition):
+                await self._client.close_items(self._task_id)
         finally:
             drawing.cancel()
             await asyncio.gather(drawing, return_exceptions=True)
@@ -201,8 +202,8 @@ class Feed:
             item = self._queue.get_nowait()
         return batch, True
 
-    async def _append(self, batch: list[payload_pb2.Payload]) -> None:
-        """Waits where the pipeline is full, and offers less then."""
+    async def _append(self, batch: list[payload_pb2.Payload]) -> bool:
+        """Waits where the pipeline is full, and offers less then; False if the pipeline has ended."""
         count = len(batch)
         while batch:
             try:
@@ -210,7 +211,10 @@ class Feed:
             except ItemsFull as error:
                 count = max(1, count // 2)
                 await asyncio.sleep(self._backoff.next_s(error.retry_after or 0.0))
-                continue
-            self._next_index += len(batch[:count])
-            del batch[:count]
-            self._backoff.reset()
+            except FailedPrecondition:
+                return False  # It ended before its items did: how, is told by itself.
+            else:
+                self._next_index += len(batch[:count])
+                del batch[:count]
+                self._backoff.reset()
+        return True
