@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping  # noqa: TC003 - read when settings are converted
 
 import msgspec
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from upbeat_server.engine.collaboration.mode import Mode
+from upbeat_server.engine.collaboration.mode import Mode  # noqa: TC001 - read when settings are converted
 
 
 class Bounds(msgspec.Struct, frozen=True):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from upbeat.v1 import stats_pb2, stats_service_pb2
 from upbeat_server.engine import reasons
 from upbeat_server.engine.model import FINISHED, AgentState, Priority, TaskState
-from upbeat_server.rpc.convert import fill_duration
 from upbeat_server.rpc.faults import Faults
 from upbeat_server.rpc.identity import Role
+from upbeat_server.rpc.parts import fill_duration
 from upbeat_server.rpc.values import read_duration
 from upbeat_server.runtime.refused import invalid, refused
 
