@@ -38,6 +38,8 @@ def submit(engine: Engine, event: TasksSubmitted, now_ms: int) -> None:
             continue
         task = _admit(engine, submission, now_ms)
         commands.append(Submitted(event.origin, submission.index, task))
+        if task.spec.collaboration is not None and task.record.eligible_ms <= now_ms:
+            groups.start(engine, task, now_ms)
 
 
 def _repeat(engine: Engine, origin: int, submission: Submission) -> None:
@@ -80,8 +82,6 @@ def _admit(engine: Engine, submission: Submission, now_ms: int) -> Task:
     if spec.collaboration is not None:
         engine.compiled[task.task_id] = (submission.predicates, submission.checks)
     engine.admit(task, now_ms)
-    if spec.collaboration is not None and record.eligible_ms <= now_ms:
-        groups.start(engine, task, now_ms)
     return task
 
 

@@ -6,7 +6,7 @@ UNSAFE work is not, because then two agents would have acted on it: it ends, wit
 reason, and a person decides. Three cases are sure:
 
 - it runs, and its agent comes back with the very lease: it goes on;
-- it has not been eligible yet: nobody can have begun it;
+- it has not been eligible yet, or waits for its turn in a collaboration: nobody can have begun it;
 - it runs, and its agent comes back without the lease, or not at all: it may have acted.
 """
 
@@ -38,5 +38,5 @@ def settle(engine: Engine, now_ms: int) -> None:
         record = task.record
         if record.state == TaskState.RUNNING:
             taken(engine, task)  # If its agent says that it never had it, that is news of after the backup.
-        elif record.state == TaskState.QUEUED or record.eligible_ms <= now_ms:
+        elif record.state == TaskState.QUEUED or 0 < record.eligible_ms <= now_ms:
             engine.fail(task, Error(reasons.LEASE_LOST, _WORDS), now_ms)

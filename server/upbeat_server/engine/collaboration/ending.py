@@ -57,10 +57,7 @@ def complete(engine: Engine, group: Group, output: Payload, result: Collaboratio
 
 
 def fail(engine: Engine, group: Group, error: Error, result: CollaborationResult | None, now_ms: int) -> None:
-    """The mode has given up, or its time or budget is over: FAILED."""
-    if group.short is not None and error.reason != reasons.BUDGET_EXCEEDED:
-        details = {**error.details, "reason": error.reason}
-        error = msgspec.structs.replace(group.short, details=details)
+    """The mode has given up, or its time is over: FAILED."""
     wasted_ms = _close(engine, group, not_wanted(), now_ms)
     group.task.record.error = error
     told = _told(group, result or _NO_RESULT, wasted_ms)

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from upbeat_server.engine import reasons
 from upbeat_server.engine.collaboration import accounts, ending
 from upbeat_server.engine.collaboration.children import child_of, make
@@ -34,7 +36,8 @@ from upbeat_server.engine.collaboration.mode import (
 )
 from upbeat_server.engine.collaboration.modes import mode_name, reducer_of
 from upbeat_server.engine.commands import ModeBroke, TaskProgressed
-from upbeat_server.engine.model import Error, GroupRecord, TaskState
+from upbeat_server.engine.events import AttemptProgressed
+from upbeat_server.engine.model import Error, GroupRecord, TaskState, lease_of
 from upbeat_server.engine.queue import Signature, requirement_of
 from upbeat_server.engine.task_machine import TaskInput
 
@@ -127,7 +130,7 @@ def _child_ended(engine: Engine, group: Group, task: Task, now_ms: int) -> None:
 def wake(engine: Engine, task: Task, now_ms: int) -> None:
     """The time that a group's reducer asked for has passed."""
     group = task.group
-    if group is None:
+    if group is None or not 0 < group.wake_ms <= now_ms:
         return
     group.wake_ms = 0
     _perform(
@@ -199,18 +202,24 @@ def _make_real(engine: Engine, group: Group, move: object, now_ms: int) -> None:
         case Grade(task_type, agent_id, correct):
             engine.grades.learn(task_type, agent_id, correct=correct)
         case Advance(fraction, message, chunk):
-            group.told += 1 if chunk else 0
-            sequence = group.told if chunk else 0
-            engine.commands.append(TaskProgressed(group.task.task_id, 0, fraction, message, chunk, sequence))
+            _advance(engine, group, AttemptProgressed(0, fraction, message, chunk))
         case Finish(output, result):
             ending.complete(engine, group, output, result, now_ms)
         case Fail(error, result):
-            ending.fail(engine, group, error, result, now_ms)
+            ending.fail(engine, group, _at_root(group, error), result, now_ms)
         case _:
             name = mode_name(group.collaboration)
             defect = TypeError(f"{move!r} is no move")
             engine.commands.append(ModeBroke(group.task.task_id, name, defect))
             ending.fail(engine, group, _broken(name, defect), None, now_ms)
+
+
+def _at_root(group: Group, error: Error) -> Error:
+    """Why a group fails: its budget, if that held something back, else what its mode says."""
+    if group.short is None or error.reason == reasons.BUDGET_EXCEEDED:
+        return error
+    details = {**error.details, "reason": error.reason}
+    return msgspec.structs.replace(group.short, details=details)
 
 
 def _spawn(engine: Engine, group: Group, spawn: Spawn, now_ms: int) -> None:
@@ -222,6 +231,17 @@ def _spawn(engine: Engine, group: Group, spawn: Spawn, now_ms: int) -> None:
         make(engine, group, spawn, now_ms)
     else:
         group.waiting.append(spawn)
+
+
+def _advance(engine: Engine, group: Group, said: AttemptProgressed) -> None:
+    """Tell watchers how far it got; no attempt says it, so it is told of attempt 0."""
+    task_id = group.task.task_id
+    said.lease_id = lease_of(task_id, 0)
+    if said.chunk:
+        group.told += 1
+        said.sequence = group.told
+    group.task.progress = said
+    engine.commands.append(TaskProgressed(task_id, 0, said.fraction, said.message, said.chunk, said.sequence))
 
 
 def _release(engine: Engine, group: Group, key: str, now_ms: int) -> None:

@@ -56,6 +56,7 @@ def _rebuild(engine: Engine, group: Group, live: list[Task], past: list[Member],
     _replay(engine, group, past, now_ms)
     for child in sorted(live, key=_task_ordinal):
         attach(engine, group, child)
+        child.cost_before = child.record.usage.cost_micros
     for record in records:
         _count(group, record)
         if record.attempts:

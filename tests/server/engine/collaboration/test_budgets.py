@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.fan_mode import FanMode, fan
-from tests.support.lines import ack, collaborate, failure, hello, reject, result, spec_of
+from tests.support.lines import ack, collaborate, failure, hello, listening, reject, result, spec_of
 from tests.support.play import Play
 from upbeat_server.engine.model import (
     Budget,
@@ -115,6 +115,33 @@ def test_a_restart_forgets_nothing_of_what_was_used(play: Play) -> None:
     assert after is not before
     figures = ("attempts", "running", "cost_micros", "made_below")
     assert [getattr(after, name) for name in figures] == [getattr(before, name) for name in figures]
+
+
+def test_what_was_used_before_a_restart_is_not_counted_twice(play: Play) -> None:
+    budget = Budget(cost_micros_max=1_000, attempt_cost_micros=100)
+    play >> hello("a1") >> collaborate("c", fan(OFTEN, count=1), budget=budget)
+    play >> failure("c/fan/0.1", usage=cost(60))
+    play.later(10) >> ack("c/fan/0.2")
+    play.skip().restart() >> listening() >> hello("a1", holds=("c/fan/0.2",))
+    before = play.engine.groups[play.tasks["c"]].cost_micros
+    play >> result("c/fan/0.2", usage=cost(50))
+    play.skip()
+    assert (before, play.stored("c").usage.cost_micros) == (60, 110)
+
+
+def test_a_time_that_is_over_is_told_as_such_whatever_the_budget(play: Play) -> None:
+    (
+        play
+        >> hello("a1")
+        >> collaborate(
+            "c",
+            fan(WORK, count=2),
+            budget=Budget(children_max=1),
+            step_fields={"total_timeout_ms": 1_000},
+        )
+    )
+    play.at(1_000).skip()
+    assert play.stored("c").error.reason == "TOTAL_TIMEOUT"
 
 
 @settings(max_examples=60, deadline=None)
