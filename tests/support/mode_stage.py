@@ -39,6 +39,7 @@ from upbeat_server.engine.collaboration.modes import reducer_of
 from upbeat_server.engine.model import (
     NO_PAYLOAD,
     Collaboration,
+    CollaborationResult,
     Competitive,
     Consensus,
     Error,
@@ -183,6 +184,17 @@ class Stage:
         words = [words_of(move) for move in self.unread]
         self.unread.clear()
         return words
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether it has finished or failed."""
+        return self.decision is not None
+
+    @property
+    def result(self) -> CollaborationResult:
+        """What it came to, finished or failed."""
+        assert self.decision is not None
+        return self.decision.result
 
     @property
     def error(self) -> Error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine.collaboration.consensus import ConsensusReducer
+from upbeat_server.engine.collaboration.parallel import ParallelReducer
 from upbeat_server.engine.collaboration.sequential import SequentialReducer
 from upbeat_server.engine.model import Competitive, Consensus, Parallel, Pipeline, Sequential
 
@@ -45,6 +46,8 @@ def reducer_of(setting: Setting, modes: Mapping[str, Mode]) -> Reducer:
     match setting.collaboration.mode:
         case Sequential() as mode:
             return SequentialReducer(mode, setting)
+        case Parallel() as mode:
+            return ParallelReducer(mode, setting)
         case Consensus() as mode:
             return ConsensusReducer(mode, setting)
         case custom:

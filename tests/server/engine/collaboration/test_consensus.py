@@ -43,7 +43,7 @@ def test_more_than_half_of_the_weight_wins_and_nobody_waits_for_the_rest() -> No
     stage = Stage(poll())
     stage >> vote(1, '"yes"') >> vote(2, '"yes"')
     assert stage.said[3:] == ['finish "yes"']
-    result = stage.finish.result
+    result = stage.result
     assert (result.decided_early, result.missing, result.rounds) == (True, 1, 1)
     assert result.tally == (Tally(b'"yes"', 2, 2.0),)
     assert (result.winning_value, result.margin) == (b'"yes"', 2.0)
@@ -55,7 +55,7 @@ def test_all_ballots_are_heard_where_nothing_is_decided_early() -> None:
     stage = Stage(poll(early_decision=False))
     stage >> vote(0, '"yes"') >> vote(2, '"yes"') >> vote(1, '"no"')
     assert stage.said[3:] == ['finish "yes"']
-    result = stage.finish.result
+    result = stage.result
     assert result.dissent_ids == (stage.task_id("round/0/voter/1"),)
     assert (result.decided_early, result.missing, result.margin) == (False, 0, 1.0)
 
@@ -69,7 +69,7 @@ def test_the_output_is_that_of_the_lowest_ordinal_that_voted_for_the_winner() ->
         >> vote(1, '{"vote": 1.0, "why": "b"}')
     )
     assert stage.said[3:] == ['finish {"vote": 1.0, "why": "b"}']
-    assert stage.finish.result.tally == (Tally(b"1", 2, 2.0), Tally(b"2", 1, 1.0))
+    assert stage.result.tally == (Tally(b"1", 2, 2.0), Tally(b"2", 1, 1.0))
 
 
 def test_it_fails_with_the_tally_as_soon_as_no_value_can_win() -> None:
@@ -90,7 +90,7 @@ def test_a_supermajority_of_two_thirds_is_met_by_two_of_three() -> None:
 def test_a_supermajority_is_lost_when_the_share_cannot_be_reached() -> None:
     stage = Stage(poll(voters=4, rule=SUPERMAJORITY, supermajority=0.75))
     stage >> vote(0, "1") >> vote(1, "2") >> vote(2, "2")
-    assert stage.decision is None
+    assert not stage.is_decided
     stage >> vote(3, "1")
     assert stage.error.message.startswith("no consensus: no value has a share of 0.75 of the weight cast")
 
@@ -98,7 +98,7 @@ def test_a_supermajority_is_lost_when_the_share_cannot_be_reached() -> None:
 def test_the_most_weight_wins_a_plurality_once_no_rival_can_catch_up() -> None:
     stage = Stage(poll(voters=5, quorum=1, rule=PLURALITY))
     stage >> vote(0, "1") >> vote(1, "2") >> vote(2, "1")
-    assert stage.decision is None, "two for 2 would win"
+    assert not stage.is_decided, "two for 2 would win"
     stage >> vote(4, "1")
     assert stage.said[5:] == ["finish 1"]
 
@@ -112,9 +112,9 @@ def test_a_tie_is_no_plurality() -> None:
 def test_unanimity_needs_every_ballot() -> None:
     stage = Stage(poll(rule=UNANIMOUS))
     stage >> vote(0, "1") >> vote(1, "1")
-    assert stage.decision is None
+    assert not stage.is_decided
     stage >> vote(2, "1")
-    assert (stage.said[3:], stage.finish.result.decided_early) == (["finish 1"], False)
+    assert (stage.said[3:], stage.result.decided_early) == (["finish 1"], False)
 
 
 def test_ballots_that_fail_or_are_invalid_are_replaced_as_often_as_there_are_voters() -> None:
@@ -135,7 +135,7 @@ def test_an_abstention_is_not_replaced() -> None:
     stage = Stage(poll(voters=4, quorum=2))
     stage >> trouble(0, "ABSTAINED") >> vote(1, "null") >> vote(2, "1") >> vote(3, "1")
     assert stage.said[4:] == ["finish 1"]
-    assert (stage.finish.result.missing, stage.finish.result.abstained) == (2, 2)
+    assert (stage.result.missing, stage.result.abstained) == (2, 2)
 
 
 def test_it_fails_as_soon_as_the_quorum_cannot_be_met() -> None:
@@ -154,8 +154,8 @@ def test_static_weights_are_those_of_the_label_when_the_vote_began() -> None:
     stage << "freeze"
     stage >> vote(0, '"no"', "b") >> vote(1, '"no"', "c") >> vote(2, '"yes"', "a")
     assert stage.said[3:] == ['finish "yes"']
-    assert stage.finish.result.tally == (Tally(b'"yes"', 1, 5.0), Tally(b'"no"', 2, 1.5))
-    assert stage.finish.result.margin == 3.5
+    assert stage.result.tally == (Tally(b'"yes"', 1, 5.0), Tally(b'"no"', 2, 1.5))
+    assert stage.result.margin == 3.5
     stage.assert_restarts()
 
 
@@ -177,7 +177,7 @@ def test_a_weight_that_is_no_weight_counts_nothing() -> None:
     facts = KnownFacts({"a": -3.0, "b": float("nan"), "c": 1e9})
     stage = Stage(poll(weights=PERFORMANCE, early_decision=False), facts=facts)
     stage >> vote(0, "1", "a") >> vote(1, "1", "b") >> vote(2, "2", "c")
-    assert stage.finish.result.tally == (Tally(b"2", 1, 1000.0), Tally(b"1", 2, 0.0))
+    assert stage.result.tally == (Tally(b"2", 1, 1000.0), Tally(b"1", 2, 0.0))
 
 
 def test_no_value_wins_where_nothing_weighs_anything() -> None:
@@ -190,7 +190,7 @@ def test_a_heavy_agent_that_may_still_vote_keeps_the_vote_open() -> None:
     facts = KnownFacts({"heavy": 10.0})
     stage = Stage(poll(voters=4, weights=STATIC, weight_label="w"), distinct=True, facts=facts)
     stage >> vote(0, "1", "a") >> vote(1, "1", "b") >> vote(2, "1", "c")
-    assert stage.decision is None
+    assert not stage.is_decided
     stage >> vote(3, "2", "heavy")
     assert stage.finish.output.data == b"2"
 
@@ -200,10 +200,10 @@ def test_a_heavy_agent_that_has_voted_cannot_vote_again_in_the_round() -> None:
     mode = poll(voters=4, quorum=1, weights=STATIC, weight_label="w")
     distinct = Stage(mode, distinct=True, facts=facts)
     distinct >> vote(0, "1", "heavy")
-    assert distinct.finish.result.decided_early
+    assert distinct.result.decided_early
     shared = Stage(mode, facts=facts)
     shared >> vote(0, "1", "heavy")
-    assert shared.decision is None
+    assert not shared.is_decided
 
 
 def test_a_tie_is_broken_by_weight_then_by_the_heaviest_ballot_then_by_the_lowest_ordinal() -> None:
@@ -214,7 +214,7 @@ def test_a_tie_is_broken_by_weight_then_by_the_heaviest_ballot_then_by_the_lowes
     assert stage.finish.output.data == b'"b"'
     plain = Stage(poll(voters=2, on_no_consensus=TIE_BREAK))
     plain >> vote(1, '"b"') >> vote(0, '"a"')
-    assert (plain.finish.output.data, plain.finish.result.margin) == (b'"a"', 0.0)
+    assert (plain.finish.output.data, plain.result.margin) == (b'"a"', 0.0)
 
 
 def test_a_tie_break_needs_the_quorum() -> None:
@@ -226,7 +226,7 @@ def test_a_tie_break_needs_the_quorum() -> None:
 def test_with_a_tie_break_the_leader_wins_as_soon_as_nobody_can_pass_it() -> None:
     stage = Stage(poll(voters=5, quorum=2, rule=UNANIMOUS, on_no_consensus=TIE_BREAK))
     stage >> vote(0, "1") >> vote(1, "2") >> vote(2, "1") >> vote(3, "1")
-    assert (stage.said[5:], stage.finish.result.decided_early) == (["finish 1"], True)
+    assert (stage.said[5:], stage.result.decided_early) == (["finish 1"], True)
 
 
 def test_one_extra_voter_is_asked_where_it_can_help() -> None:
@@ -263,8 +263,8 @@ def test_a_judge_decides_between_the_values() -> None:
     assert stage.spawned["judge"].panel == ""
     stage >> done("judge", '{"v": 2.0, "why": "it is"}')
     assert stage.said == ['finish {"v": 2}']
-    assert stage.finish.result.winner_id == stage.task_id("round/0/voter/2")
-    assert len(stage.finish.result.dissent_ids) == 2
+    assert stage.result.winner_id == stage.task_id("round/0/voter/2")
+    assert len(stage.result.dissent_ids) == 2
     stage.assert_restarts()
 
 
@@ -300,14 +300,14 @@ def test_a_further_round_is_shown_the_ballots_without_names() -> None:
     stage << f"spawn round/1/voter/3 in round/1{shown}"
     stage >> vote(3, '"a"', round_number=1) >> vote(2, '"a"', round_number=1)
     stage << 'finish "a"'
-    assert (stage.finish.result.rounds, stage.finish.result.missing) == (2, 2)
+    assert (stage.result.rounds, stage.result.missing) == (2, 2)
     stage.assert_restarts()
 
 
 def test_a_round_that_decides_is_the_last() -> None:
     stage = Stage(poll(rounds=3))
     stage >> vote(0, "1") >> vote(1, "1")
-    assert (stage.said[3:], stage.finish.result.rounds) == (["finish 1"], 1)
+    assert (stage.said[3:], stage.result.rounds) == (["finish 1"], 1)
 
 
 def test_replacements_are_counted_over_all_rounds() -> None:
@@ -339,7 +339,7 @@ def test_numeric_votes_are_aggregated(kind: int, votes: list[str], answer: str) 
     for ordinal, text in enumerate(votes):
         stage >> vote(ordinal, text)
     assert stage.finish.output.data.decode() == answer
-    result = stage.finish.result
+    result = stage.result
     assert (result.winning_value.decode(), result.winner_id, result.dissent_ids) == (answer, 0, ())
     assert not result.decided_early
     assert sum(entry.ballots for entry in result.tally) == len(votes)
@@ -371,18 +371,18 @@ def test_what_is_aggregated_must_be_numbers() -> None:
 def test_numbers_that_are_near_are_one_value_named_after_the_lowest_ordinal() -> None:
     stage = Stage(poll(normalize=NUMBER, tolerance=0.5, early_decision=False))
     stage >> vote(2, "1.9") >> vote(1, "1.4") >> vote(0, "1")
-    assert stage.finish.result.tally == (Tally(b"1", 2, 2.0), Tally(b"1.9", 1, 1.0))
+    assert stage.result.tally == (Tally(b"1", 2, 2.0), Tally(b"1.9", 1, 1.0))
 
 
 def test_a_number_with_a_lower_ordinal_could_still_take_others_over() -> None:
     stage = Stage(poll(normalize=NUMBER, tolerance=0.5))
     stage >> vote(1, "1") >> vote(2, "1.4")
-    assert stage.decision is None
+    assert not stage.is_decided
     stage >> vote(0, "1.6")
-    assert stage.finish.result.tally == (Tally(b"1.6", 2, 2.0), Tally(b"1", 1, 1.0))
+    assert stage.result.tally == (Tally(b"1.6", 2, 2.0), Tally(b"1", 1, 1.0))
     fixed = Stage(poll(normalize=NUMBER, tolerance=0.5))
     fixed >> vote(0, "1") >> vote(1, "1.4")
-    assert fixed.finish.result.decided_early
+    assert fixed.result.decided_early
 
 
 def test_a_judge_may_choose_a_number_that_is_near() -> None:
@@ -404,4 +404,4 @@ def test_an_error_tells_the_heaviest_values_only() -> None:
     for ordinal in range(15):
         stage >> vote(ordinal, str(ordinal))
     assert stage.error.details["tally"].endswith("9: 1 ballot of weight 1; and 5 other values")
-    assert len(stage.decision.result.tally) == 15  # type: ignore[union-attr]
+    assert len(stage.result.tally) == 15

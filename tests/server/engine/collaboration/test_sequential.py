@@ -22,7 +22,7 @@ def test_each_step_works_on_the_output_of_the_one_before_and_knows_the_original(
     stage << 'spawn step/2: "better" original="question"'
     stage >> done("step/2", '"best"')
     stage << 'finish "best"'
-    assert stage.finish.result.mode == "sequential"
+    assert stage.result.mode == "sequential"
     stage.assert_restarts()
 
 
@@ -153,7 +153,7 @@ def test_it_goes_on_when_the_value_is_another_or_nowhere(pointer: str, output: s
 def test_true_is_not_one() -> None:
     stage = Stage(Sequential(TWO, stop_when=StopWhen("", b"1")))
     stage >> done("step/0", "true")
-    assert stage.decision is None
+    assert not stage.is_decided
 
 
 def test_an_end_that_was_told_before_or_belongs_to_nobody_changes_nothing() -> None:
