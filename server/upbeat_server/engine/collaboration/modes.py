@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from upbeat_server.engine.collaboration.competitive import CompetitiveReducer
 from upbeat_server.engine.collaboration.consensus import ConsensusReducer
 from upbeat_server.engine.collaboration.parallel import ParallelReducer
 from upbeat_server.engine.collaboration.sequential import SequentialReducer
@@ -50,6 +51,8 @@ def reducer_of(setting: Setting, modes: Mapping[str, Mode]) -> Reducer:
             return ParallelReducer(mode, setting)
         case Consensus() as mode:
             return ConsensusReducer(mode, setting)
+        case Competitive() as mode:
+            return CompetitiveReducer(mode, setting)
         case custom:
             installed = modes.get(custom.name)
             if installed is None:
