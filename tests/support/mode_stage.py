@@ -114,6 +114,7 @@ class Stage:
         self.memo = memo
         self.reducer: Reducer = reducer_of(self.setting, {})
         self.spawned: dict[str, Spawn] = {}
+        self.task_ids: dict[str, int] = {}  # By key, from 1 in the order of spawns.
         self.ended: dict[str, Child] = {}  # In the order of their ends.
         self.appended = 0
         self.is_closed = False
@@ -136,6 +137,7 @@ class Stage:
                 case Spawn(key=key):
                     assert key not in self.spawned, f"{key} was spawned twice"
                     self.spawned[key] = move
+                    self.task_ids.setdefault(key, len(self.task_ids) + 1)
                 case Release(key=key):
                     assert self.spawned[key].held, f"{key} was not held"
                 case Cancel(key=key):
@@ -158,8 +160,8 @@ class Stage:
         return self.reducer.ended(child)
 
     def task_id(self, key: str) -> int:
-        """Children are numbered from 1 in the order of their spawns; 999 is none of them."""
-        return list(self.spawned).index(key) + 1 if key in self.spawned else 999
+        """The id of a child; that of a child that is not there is 0."""
+        return self.task_ids.get(key, 0)
 
     @property
     def items(self) -> ItemReducer:
@@ -221,7 +223,7 @@ class Stage:
             self.setting.collaboration, self.setting.input, self.memo, self.setting.checks
         )
         again.memo, again.reducer = self.memo, reducer_of(again.setting, {})
-        again.spawned, again.ended = {}, {}
+        again.spawned, again.ended, again.task_ids = {}, {}, dict(self.task_ids)
         again.appended, again.is_closed = self.appended, self.is_closed
         again.decision, again.wake_ms = None, None
         again.moves, again.unread = [], []

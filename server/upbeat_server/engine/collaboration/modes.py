@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from upbeat_server.engine.collaboration.competitive import CompetitiveReducer
 from upbeat_server.engine.collaboration.consensus import ConsensusReducer
 from upbeat_server.engine.collaboration.parallel import ParallelReducer
+from upbeat_server.engine.collaboration.pipeline import PipelineReducer
 from upbeat_server.engine.collaboration.sequential import SequentialReducer
 from upbeat_server.engine.model import Competitive, Consensus, Parallel, Pipeline, Sequential
 
@@ -49,6 +50,8 @@ def reducer_of(setting: Setting, modes: Mapping[str, Mode]) -> Reducer:
             return SequentialReducer(mode, setting)
         case Parallel() as mode:
             return ParallelReducer(mode, setting)
+        case Pipeline() as mode:
+            return PipelineReducer(mode, setting)
         case Consensus() as mode:
             return ConsensusReducer(mode, setting)
         case Competitive() as mode:
