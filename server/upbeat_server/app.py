@@ -22,6 +22,7 @@ from upbeat_server.http.probes import build_app
 from upbeat_server.http.server import HttpServer, PortUnavailable, bind
 from upbeat_server.rpc.agent_service import AgentService
 from upbeat_server.rpc.channelz import CHANNELZ_OPTION, ChannelzService
+from upbeat_server.rpc.collaboration_service import CollaborationService
 from upbeat_server.rpc.door import Door
 from upbeat_server.rpc.health import HealthService
 from upbeat_server.rpc.identity import Authenticator, OpenDoor
@@ -172,6 +173,7 @@ class App:
         services: list[Servicer] = [
             tasks,
             AgentService(orchestrator, server_version()),
+            CollaborationService(orchestrator),
             StatsService(orchestrator, self.recorder, self._clock, server_version()),
             SampleService(tasks, settings.sample),
         ]

@@ -24,6 +24,7 @@ from tests.support.http_call import get
 from tests.support.scripted import failure_of, reason_of
 from upbeat.v1 import (
     agent_service_pb2,
+    collaboration_service_pb2,
     sample_service_pb2,
     stats_service_pb2,
     task_pb2,
@@ -43,6 +44,7 @@ LOCAL = Listen(grpc="127.0.0.1:0", http="127.0.0.1:0")
 SERVICES: tuple[ServiceDescriptor, ...] = (
     task_service_pb2.DESCRIPTOR.services_by_name["TaskService"],
     agent_service_pb2.DESCRIPTOR.services_by_name["AgentService"],
+    collaboration_service_pb2.DESCRIPTOR.services_by_name["CollaborationService"],
     stats_service_pb2.DESCRIPTOR.services_by_name["StatsService"],
     sample_service_pb2.DESCRIPTOR.services_by_name["SampleService"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],
@@ -83,7 +85,7 @@ def health_of(channel: grpc.aio.Channel) -> Any:
 async def test_a_started_server_is_ready_everywhere() -> None:
     app = App(settings())
     async with running(app) as channel:
-        for service in ("", *(service.full_name for service in SERVICES[:4])):
+        for service in ("", *(service.full_name for service in SERVICES[:5])):
             state = await health_of(channel).Check(health_pb2.HealthCheckRequest(service=service))
             assert state.status == health_pb2.HealthCheckResponse.SERVING, service
         assert (await get(app.http_port, "/readyz")).status == 200

@@ -90,7 +90,8 @@ def _words_of_answer(command: Command, task: Name, agent: Name, lease: Name) -> 
             refusal = command.refusal
             return f"items {command.item_count}" if refusal is None else f"refused: {refusal.reason}"
         case GradeAnswered():
-            return f"graded {command.agent_id}: {command.correct} of {command.graded}"
+            standing = f"graded {command.agent_id}: {command.correct} of {command.graded}"
+            return f"refused: {command.refusal.reason}" if command.refusal else standing
         case ModeBroke():
             return f"mode {command.mode} broke: {type(command.error).__name__}"
         case AgentAnswered():

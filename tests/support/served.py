@@ -11,8 +11,15 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tests.support.hand_clock import HandClock
 from tests.support.runtime import PATIENCE_S
-from upbeat.v1 import agent_service_pb2, agent_service_pb2_grpc, task_service_pb2, task_service_pb2_grpc
+from upbeat.v1 import (
+    agent_service_pb2,
+    agent_service_pb2_grpc,
+    collaboration_service_pb2_grpc,
+    task_service_pb2,
+    task_service_pb2_grpc,
+)
 from upbeat_server.rpc.agent_service import AgentService
+from upbeat_server.rpc.collaboration_service import CollaborationService
 from upbeat_server.rpc.server import build_server
 from upbeat_server.rpc.task_service import TaskService
 from upbeat_server.runtime.orchestrator import Orchestrator
@@ -36,6 +43,7 @@ class Served:
         self.clock = clock
         self.tasks: Any = task_service_pb2_grpc.TaskServiceStub(channel)
         self.agents: Any = agent_service_pb2_grpc.AgentServiceStub(channel)
+        self.collaborations: Any = collaboration_service_pb2_grpc.CollaborationServiceStub(channel)
 
     async def submit(self, task_type: str = "echo", **fields: Any) -> task_service_pb2.SubmitTaskResponse:
         """Submit one task."""
@@ -116,7 +124,13 @@ async def served(
     clock = HandClock()
     orchestrator = Orchestrator(store or MemoryStore(), clock, limits, bounds)
     await orchestrator.start()
-    server = build_server([TaskService(orchestrator), AgentService(orchestrator, "upbeat test")])
+    server = build_server(
+        [
+            TaskService(orchestrator),
+            AgentService(orchestrator, "upbeat test"),
+            CollaborationService(orchestrator),
+        ]
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

@@ -19,7 +19,7 @@ from upbeat_server.engine.model import DEFAULT_RETRY, RetryPolicy, TaskSpec
 from upbeat_server.rpc.collaboration_spec import read_collaboration
 from upbeat_server.rpc.faults import FaultsWithin, is_ascii, is_plain, is_reason, is_type, read_labels
 from upbeat_server.rpc.nest import LIVE_MAX, STEPS_MAX, Extent, Nest
-from upbeat_server.rpc.values import read_duration, read_payload, read_time
+from upbeat_server.rpc.values import read_content, read_duration, read_time
 from upbeat_server.runtime.refused import Refused
 from upbeat_server.runtime.selector import compile_selector
 
@@ -77,17 +77,8 @@ class SpecReader:
         return TaskSpec("") if faults else _finished(draft)
 
     def read_content(self, value: payload_pb2.Payload, field: str, faults: Faults) -> Payload:
-        """A payload that is handed to an agent, within the limit of an input."""
-        payload = read_payload(value, field, faults)
-        size = len(payload.data)
-        if size > self._input_bytes_max:
-            faults.add(
-                field,
-                f"{field.rpartition('.')[2]} has {size:,} bytes; the limit is {self._input_bytes_max:,}: "
-                "store it elsewhere and submit a reference",
-                reasons.TASK_TOO_LARGE,
-            )
-        return payload
+        """A payload that is handed to an agent."""
+        return read_content(value, field, faults, self._input_bytes_max)
 
     def _read_whole(self, message: task_spec_pb2.TaskSpec, faults: Faults) -> TaskSpec | None:
         """A spec that is a collaboration, and the bounds of all that is in it together."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from upbeat_server.engine import reasons
 from upbeat_server.engine.model import Payload
 from upbeat_server.rpc.faults import is_ascii
 
@@ -43,6 +44,20 @@ def read_payload(value: payload_pb2.Payload, field: str, faults: Faults) -> Payl
         faults.add(f"{field}.json", f"is not JSON: {error}")
         return Payload()
     return Payload(content_type or JSON_TYPE, data)
+
+
+def read_content(value: payload_pb2.Payload, field: str, faults: Faults, bytes_max: int) -> Payload:
+    """A payload that is handed to an agent, within the limit of an input."""
+    payload = read_payload(value, field, faults)
+    size = len(payload.data)
+    if size > bytes_max:
+        faults.add(
+            field,
+            f"{field.rpartition('.')[2]} has {size:,} bytes; the limit is {bytes_max:,}: "
+            "store it elsewhere and submit a reference",
+            reasons.TASK_TOO_LARGE,
+        )
+    return payload
 
 
 def read_json(value: struct_pb2.Value) -> bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import msgspec
+
 from upbeat_server.engine.model import Refusal
 from upbeat_server.runtime.refused import Refused
 from upbeat_server.runtime.snapshot import AgentSnapshot, TaskSnapshot
@@ -63,6 +65,22 @@ class SubmitCall(PendingCall[list[TaskSnapshot | Refusal]]):
 
 class CancelCall(PendingCall[TaskSnapshot]):
     """A wish to cancel a task."""
+
+
+class ItemsCall(PendingCall[int]):
+    """Items for an open pipeline, or their end; answered with how many there are."""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How an agent stands with graded tasks of a type."""
+
+    agent_id: str
+    graded: int
+    correct: int
+
+
+class GradeCall(PendingCall[Standing]):
+    """A grade of a finished task."""
 
 
 class DrainCall(PendingCall[AgentSnapshot]):

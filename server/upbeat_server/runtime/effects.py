@@ -22,7 +22,8 @@ from upbeat_server.engine.model import (
     attempt_of,
     task_of,
 )
-from upbeat_server.runtime.calls import CancelCall, DrainCall, SubmitCall
+from upbeat_server.runtime.calls import CancelCall, DrainCall, ItemsCall, SubmitCall
+from upbeat_server.runtime.collaboration_effects import grade_answered, items_answered
 from upbeat_server.runtime.outbox import Assignment
 from upbeat_server.runtime.refused import task_not_found
 from upbeat_server.runtime.sessions import AgentSession
@@ -131,20 +132,22 @@ def cancel_answered(scene: Scene, order: commands.CancelAnswered) -> None:
 
 
 def not_live(scene: Scene, order: commands.NotLive) -> None:
-    """The task to cancel is finished or unknown: the store knows which."""
+    """The task to cancel, or to take items, is finished or unknown: the store knows which."""
 
     def answer(found: TaskSnapshot | Refusal | None) -> None:
         call = scene.namespace.routes.get(order.origin)
-        if not isinstance(call, CancelCall):
+        if not isinstance(call, CancelCall | ItemsCall):
             return
         if found is None:
             call.fail(task_not_found(order.task_id).refusal)
         elif isinstance(found, Refusal):
             call.fail(found)
+        elif isinstance(call, ItemsCall):
+            call.fail(_already_finished(found, "takes no more items"))
         elif found.record.state == TaskState.CANCELLED:
             call.resolve(found)
         else:
-            call.fail(_already_finished(found))
+            call.fail(_already_finished(found, "can no longer be cancelled"))
 
     scene.lookups.ask(scene.namespace, order.task_id, answer)
 
@@ -295,12 +298,12 @@ def purge_finished(scene: Scene, order: commands.PurgeFinished) -> None:
     scene.purge(scene.namespace, order)
 
 
-def _already_finished(found: TaskSnapshot) -> Refusal:
+def _already_finished(found: TaskSnapshot, consequence: str) -> Refusal:
     state = TaskState(found.record.state).name
     text = f"{found.record.task_id:016x}"
     return Refusal(
         reasons.TASK_FINISHED,
-        f"task {text} is {state} and can no longer be cancelled",
+        f"task {text} is {state} and {consequence}",
         {"task_id": text, "state": state},
     )
 
@@ -337,6 +340,8 @@ EFFECTS: dict[type, Effect] = {
     commands.EndSession: end_session,
     commands.TellDrain: tell_drain,
     commands.AgentAnswered: agent_answered,
+    commands.ItemsAnswered: items_answered,
+    commands.GradeAnswered: grade_answered,
     commands.TaskFinished: task_finished,
     commands.TaskProgressed: task_progressed,
     commands.AgentChanged: agent_changed,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from upbeat_server.engine import census as engine_census
 from upbeat_server.engine import reasons
 from upbeat_server.runtime.agent_calls import AgentCalls
+from upbeat_server.runtime.collaboration_calls import CollaborationCalls
 from upbeat_server.runtime.recovery import quiet_collector
 from upbeat_server.runtime.refused import SERVER_DRAINING
-from upbeat_server.runtime.task_calls import TaskCalls
 
 if TYPE_CHECKING:
     from upbeat_server.engine.census import Census
@@ -24,7 +24,7 @@ DRAIN_PORTION = 200
 DRAIN_PAUSE_S = 0.05
 
 
-class Orchestrator(TaskCalls, AgentCalls):
+class Orchestrator(CollaborationCalls, AgentCalls):
     """All namespaces of a server, and the loop that runs them. Made on the event loop it runs on."""
 
     _running: asyncio.Task[None] | None = None

@@ -7,11 +7,18 @@ from typing import Any, NamedTuple, TypeAlias
 import grpc
 from google.protobuf.message import Message
 
-from upbeat.v1 import agent_service_pb2, sample_service_pb2, stats_service_pb2, task_service_pb2
+from upbeat.v1 import (
+    agent_service_pb2,
+    collaboration_service_pb2,
+    sample_service_pb2,
+    stats_service_pb2,
+    task_service_pb2,
+)
 
 # Messages take dicts for messages, which their stubs do not know.
 tasks_pb: Any = task_service_pb2
 agents_pb: Any = agent_service_pb2
+collaborations_pb: Any = collaboration_service_pb2
 stats_pb: Any = stats_service_pb2
 sample_pb: Any = sample_service_pb2
 
@@ -23,6 +30,8 @@ SUBMIT, BATCH, STREAM = f"{TASKS}SubmitTask", f"{TASKS}BatchSubmitTasks", f"{TAS
 GET, LIST, CANCEL = f"{TASKS}GetTask", f"{TASKS}ListTasks", f"{TASKS}CancelTask"
 WATCH, EXPLAIN = f"{TASKS}WatchTasks", f"{TASKS}ExplainTask"
 CONNECT = f"{AGENTS}Connect"
+COLLABORATIONS = "upbeat.v1.CollaborationService/"
+APPEND, CLOSE, GRADE = (f"{COLLABORATIONS}{name}" for name in ("AppendItems", "CloseItems", "GradeTask"))
 
 NOBODY = "0" * 15 + "1"
 """A task_id that no task has: no epoch is 0."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.server.rpc.bad_input import (
     agents,
+    collaboration_calls,
     collaborations,
     malformed,
     namespaces,
@@ -18,6 +19,7 @@ CASES: tuple[Case, ...] = (
     *malformed.CASES,
     *specs.CASES,
     *collaborations.CASES,
+    *collaboration_calls.CASES,
     *submissions.CASES,
     *namespaces.CASES,
     *queries.CASES,

@@ -13,7 +13,15 @@ from grpc_health.v1 import health_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.server.rpc.bad_input.case import CONNECT, STREAM, agents_pb, sample_pb, stats_pb, tasks_pb
+from tests.server.rpc.bad_input.case import (
+    CONNECT,
+    STREAM,
+    agents_pb,
+    collaborations_pb,
+    sample_pb,
+    stats_pb,
+    tasks_pb,
+)
 from tests.server.rpc.bad_input.corpus import CASES
 from tests.server.rpc.bad_input.generated import (
     LEASE,
@@ -32,7 +40,7 @@ from upbeat_server.rpc.reflection import V1, V1ALPHA
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SERVICES = (
-    *(pb.DESCRIPTOR.services_by_name for pb in (tasks_pb, agents_pb, stats_pb, sample_pb)),
+    *(pb.DESCRIPTOR.services_by_name for pb in (tasks_pb, agents_pb, collaborations_pb, stats_pb, sample_pb)),
     *(pb.DESCRIPTOR.services_by_name for pb in (health_pb2, channelz_pb2)),
     {"V1": V1, "V1alpha": V1ALPHA},
 )
