@@ -27,6 +27,7 @@ from upbeat_server.engine.collaboration.mode import (
     Fail,
     Finish,
     Freeze,
+    Grade,
     ItemReducer,
     Move,
     Reducer,
@@ -336,6 +337,8 @@ def words_of(move: Move) -> str:
             return f"finish {move.output.data.decode()}"
         case Fail():
             return f"fail {move.error.reason}"
+        case Grade():
+            return f"grade {move.agent_id} for {move.task_type}: {'right' if move.correct else 'wrong'}"
 
 
 def _spawn_words(move: Spawn) -> str:

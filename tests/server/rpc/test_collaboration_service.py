@@ -11,7 +11,8 @@ from tests.support.runtime import PATIENCE_S
 from tests.support.served import Served, WireAgent, served, told_by
 from upbeat.v1 import collaboration_service_pb2
 from upbeat_server.engine import reasons
-from upbeat_server.engine.collaboration import groups
+from upbeat_server.engine import step as engine_step
+from upbeat_server.engine.collaboration import items
 from upbeat_server.engine.commands import GradeAnswered, ItemsAnswered
 from upbeat_server.engine.engine import Engine
 from upbeat_server.engine.events import ItemsAppended, ItemsClosed, TaskGraded
@@ -28,14 +29,14 @@ class OpenPipeline:
         self.told: list[ItemsAppended | ItemsClosed | TaskGraded] = []
         self._refusal = refusal
         for name in ("append_items", "close_items"):
-            monkeypatch.setattr(groups, name, self._take_items)
-        monkeypatch.setattr(groups, "grade", self._grade)
+            monkeypatch.setattr(items, name, self._take_items)
+        monkeypatch.setattr(engine_step, "_grade", self._grade)
 
     def _take_items(self, engine: Engine, event: ItemsAppended | ItemsClosed, _now_ms: int) -> None:
         self.told.append(event)
         engine.commands.append(ItemsAnswered(event.origin, 7, self._refusal))
 
-    def _grade(self, engine: Engine, event: TaskGraded, _now_ms: int) -> None:
+    def _grade(self, engine: Engine, event: TaskGraded) -> None:
         self.told.append(event)
         engine.commands.append(GradeAnswered(event.origin, event.agent_id, 5, 4, self._refusal))
 
@@ -58,8 +59,8 @@ async def test_items_arrive_as_bytes_and_are_counted(monkeypatch: pytest.MonkeyP
     pipeline = OpenPipeline(monkeypatch)
     async with served() as server:
         task_id = (await server.submit()).task.task_id
-        items = [ITEM, {"json": {"bool_value": True}}]
-        unplaced = pb.AppendItemsRequest(task_id=task_id, items=items)
+        sent = [ITEM, {"json": {"bool_value": True}}]
+        unplaced = pb.AppendItemsRequest(task_id=task_id, items=sent)
         placed = pb.AppendItemsRequest(task_id=task_id, items=[ITEM], first_index=0)
         for request in (unplaced, placed):
             answer = await server.collaborations.AppendItems(request, timeout=PATIENCE_S)

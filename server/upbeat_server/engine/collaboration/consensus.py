@@ -22,7 +22,7 @@ from upbeat_server.engine import reasons
 from upbeat_server.engine.collaboration import bundle, failures
 from upbeat_server.engine.collaboration.aggregates import aggregate
 from upbeat_server.engine.collaboration.documents import canonical, json_payload
-from upbeat_server.engine.collaboration.mode import Fail, Finish, Freeze, Spawn, given
+from upbeat_server.engine.collaboration.mode import Fail, Finish, Freeze, Grade, Spawn, given
 from upbeat_server.engine.collaboration.poll import Poll
 from upbeat_server.engine.collaboration.tally import Rule, find
 from upbeat_server.engine.collaboration.votes import ABSTENTION, Abstention, Invalid, Reading
@@ -31,7 +31,7 @@ from upbeat_server.engine.model import NO_PAYLOAD, ContextEntry, Error
 
 if TYPE_CHECKING:
     from upbeat_server.engine.collaboration.mode import Child, Facts, Move, Setting
-    from upbeat_server.engine.collaboration.tally import Value
+    from upbeat_server.engine.collaboration.tally import Cast, Value
     from upbeat_server.engine.collaboration.votes import Ballot
     from upbeat_server.engine.model import Consensus, TaskSpec
 
@@ -71,7 +71,7 @@ class ConsensusReducer:
         """See Reducer."""
         if child.key == JUDGE_KEY and self._is_judging:
             self._is_judging = False
-            return [self._judged(self._ballot(child))]
+            return self._judged(self._ballot(child))
         if child.key not in self._poll.outstanding:
             return []
         ballot = self._ballot(child)
@@ -170,17 +170,24 @@ class ConsensusReducer:
         asked = self._input if self._mode.voter.input == NO_PAYLOAD else self._mode.voter.input
         return given(judge, asked, self._ballots())
 
-    def _judged(self, ballot: Ballot) -> Move:
+    def _judged(self, ballot: Ballot) -> list[Move]:
+        """The judge's word decides, and is a grade for everybody who voted."""
         values = self._poll.values()
         if isinstance(ballot, Abstention):
-            return self._failed(values, 0, note="the judge abstained")
+            return [self._failed(values, 0, note="the judge abstained")]
         if isinstance(ballot, Invalid):
-            return self._failed(values, 0, note=f"the judge {ballot.why}")
+            return [self._failed(values, 0, note=f"the judge {ballot.why}")]
         chosen = find(values, ballot, self._mode)
         if chosen is None:
             note = f"the judge chose {failures.clipped(ballot.value.decode())}, which nobody voted for"
-            return self._failed(values, 0, note=note)
-        return self._won(values, chosen, is_early=False)
+            return [self._failed(values, 0, note=note)]
+        right = {cast.ordinal for cast in chosen.casts}
+        grades: list[Move] = [
+            Grade(self._mode.voter.type, cast.agent_id, cast.ordinal in right)
+            for cast in sorted(self._poll.casts, key=_ordinal)
+            if cast.agent_id  # A nested collaboration is nobody.
+        ]
+        return [*grades, self._won(values, chosen, is_early=False)]
 
     def _aggregated(self, values: list[Value]) -> Finish | None:
         number = aggregate(self._mode.aggregate, self._poll.casts)
@@ -199,3 +206,7 @@ class ConsensusReducer:
         words = f"no consensus: {lack} ({details['tally'] or 'nobody voted'})"
         error = Error(reasons.NO_CONSENSUS, words, details=details)
         return Fail(error, self._poll.result(values, None, is_early=left > 0))
+
+
+def _ordinal(cast: Cast) -> int:
+    return cast.ordinal

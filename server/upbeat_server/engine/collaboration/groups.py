@@ -12,6 +12,7 @@ The rules that must not break:
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -161,16 +162,19 @@ def tell(engine: Engine, group: Group, question: Callable[[], Sequence[Move]], n
 
 
 def _perform(engine: Engine, group: Group, moves: Sequence[Move], now_ms: int) -> None:
+    refused: deque[Child] = deque()
     while True:
         for move in moves:
             if group.is_over:
                 return
             _make_real(engine, group, move, now_ms)
-        refused = _fill(engine, group, now_ms)
-        if group.is_over or not refused:
+        refused += _fill(engine, group, now_ms)
+        if group.is_over:
+            return
+        if not refused:
             break
-        moves = [move for child in refused for move in _told(engine, group, child)]
-    if group.is_over or group.live or group.waiting or group.wake_ms or group.is_open:
+        moves = _told(engine, group, refused.popleft())
+    if group.live or group.waiting or group.wake_ms or group.is_open:
         return
     name = mode_name(group.collaboration)
     words = f"the mode {name} neither decided nor made a child: the mode is at fault"

@@ -268,6 +268,17 @@ def test_a_judge_decides_between_the_values() -> None:
     stage.assert_restarts()
 
 
+def test_the_word_of_a_judge_is_a_grade_for_everybody_who_voted() -> None:
+    stage = Stage(poll(on_no_consensus=JUDGE, judge=step("judge")))
+    stage >> vote(0, "3", "z") >> vote(1, "1", "x") >> vote(2, "2", "y") >> done("judge", "2")
+    assert stage.said[-4:] == [
+        "grade z for vote: wrong",
+        "grade x for vote: wrong",
+        "grade y for vote: right",
+        "finish 2",
+    ]
+
+
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [
