@@ -35,6 +35,7 @@ from upbeat_server.rpc.task_service import TaskService
 from upbeat_server.rpc.tls import CertificateInvalid, Certificates
 from upbeat_server.rpc.tokens import TokenFileBook, TokensInvalid, parse_tokens
 from upbeat_server.runtime.bounds import RuntimeBounds
+from upbeat_server.runtime.modes import ModeInvalid, installed_modes
 from upbeat_server.runtime.orchestrator import Orchestrator
 from upbeat_server.store.address import open_store
 from upbeat_server.store.store import StoreError
@@ -99,7 +100,7 @@ class App:
         """Open the store, read it, listen. Raises StartFailed and leaves nothing behind."""
         try:
             await self._start()
-        except (PortUnavailable, CertificateInvalid, TokensInvalid, StoreError) as error:
+        except (PortUnavailable, CertificateInvalid, TokensInvalid, ModeInvalid, StoreError) as error:
             await self._undo()
             raise StartFailed(str(error)) from error
         except BaseException:
@@ -135,7 +136,7 @@ class App:
         self._orchestrator = Orchestrator(
             self._store,
             self._clock,
-            settings.engine.limits(),
+            msgspec.structs.replace(settings.engine.limits(), modes=installed_modes()),
             msgspec.convert(settings.runtime.model_dump(), RuntimeBounds),
             self.recorder,
         )
