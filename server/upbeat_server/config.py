@@ -189,6 +189,7 @@ class EngineBounds(Group):
     fairness_keys_max: Count = 10_000
     agents_max: Count = 20_000
     lease_losses_max: Annotated[int, Field(ge=0, le=1_000)] = 5
+    group_output_bytes_max: Bytes = 4 * MIB
     agent_unacked_bytes_max: Bytes = 16 * MIB
 
 

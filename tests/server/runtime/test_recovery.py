@@ -33,7 +33,7 @@ class RestoredEngine:
         self.collaborations: dict[int, Any] = {}
         monkeypatch.setattr(Engine, "restore", self._restore)
 
-    def _restore(self, tasks: Any, _finished: Any, *, is_copy: bool, collaborations: Any) -> None:
+    def _restore(self, tasks: Any, _finished: Any, *, is_copy: bool, collaborations: Any, **_: Any) -> None:
         assert not is_copy
         self.tasks = tasks
         self.collaborations = collaborations

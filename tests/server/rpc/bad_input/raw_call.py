@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 
 from tests.support.runtime import PATIENCE_S
 
@@ -70,7 +71,11 @@ async def _converse(
         data = await reader.read(65_536)
         if not data:
             return {"goaway": "closed", **answer}
-        for event in connection.receive_data(data):
+        try:
+            events = connection.receive_data(data)
+        except h2.exceptions.ProtocolError:
+            return {"goaway": "closed", **answer}  # Something behind a GOAWAY.
+        for event in events:
             if isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
                 answer |= {name.decode(): unquote(value.decode()) for name, value in event.headers}
             elif isinstance(event, h2.events.StreamReset):
