@@ -1,4 +1,4 @@
-"""CollaborationService over a real port. What the engine answers is given here: it has tests of its own."""
+"""CollaborationService over a real port. Items go to a fake here: pipelines have tests of their own."""
 
 from __future__ import annotations
 
@@ -9,46 +9,42 @@ import pytest
 
 from tests.support.runtime import PATIENCE_S
 from tests.support.served import Served, WireAgent, served, told_by
-from upbeat.v1 import collaboration_service_pb2
+from upbeat.v1 import collaboration_service_pb2, task_service_pb2
 from upbeat_server.engine import reasons
-from upbeat_server.engine import step as engine_step
 from upbeat_server.engine.collaboration import items
-from upbeat_server.engine.commands import GradeAnswered, ItemsAnswered
+from upbeat_server.engine.commands import ItemsAnswered
 from upbeat_server.engine.engine import Engine
-from upbeat_server.engine.events import ItemsAppended, ItemsClosed, TaskGraded
+from upbeat_server.engine.events import ItemsAppended, ItemsClosed
 from upbeat_server.engine.model import Payload, Refusal
 
-pb: Any = collaboration_service_pb2  # Messages take dicts for messages, which their stubs do not know.
+# Messages take dicts for messages, which their stubs do not know.
+pb: Any = collaboration_service_pb2
+tasks_pb: Any = task_service_pb2
 ITEM = {"data": b"x"}
 
 
 class OpenPipeline:
-    """Takes items and grades in the place of the engine, and notes what it was told."""
+    """Takes items in the place of the engine, and notes what it was told."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, refusal: Refusal | None = None) -> None:
-        self.told: list[ItemsAppended | ItemsClosed | TaskGraded] = []
+        self.told: list[ItemsAppended | ItemsClosed] = []
         self._refusal = refusal
         for name in ("append_items", "close_items"):
-            monkeypatch.setattr(items, name, self._take_items)
-        monkeypatch.setattr(engine_step, "_grade", self._grade)
+            monkeypatch.setattr(items, name, self._take)
 
-    def _take_items(self, engine: Engine, event: ItemsAppended | ItemsClosed, _now_ms: int) -> None:
+    def _take(self, engine: Engine, event: ItemsAppended | ItemsClosed, _now_ms: int) -> None:
         self.told.append(event)
         engine.commands.append(ItemsAnswered(event.origin, 7, self._refusal))
 
-    def _grade(self, engine: Engine, event: TaskGraded) -> None:
-        self.told.append(event)
-        engine.commands.append(GradeAnswered(event.origin, event.agent_id, 5, 4, self._refusal))
 
-
-async def finished(server: Served, **result: Any) -> str:
-    """The id of a task that has ended; with an output unless another result is given."""
+async def finished(server: Served, error: Any = None, **spec: Any) -> str:
+    """The id of a task that has ended with an output, or this error."""
     agent = await WireAgent(server).connect()
-    task = (await server.submit()).task
+    task = (await server.submit(spec.pop("type", "echo"), **spec)).task
     lease_id = (await agent.hear()).assignments[0].lease_id
     await agent.say(
         attempt_acks=[{"lease_id": lease_id, "accepted": True}],
-        results=[{"lease_id": lease_id, **(result or {"output": {"data": b"done"}})}],
+        results=[{"lease_id": lease_id, **({"error": error} if error else {"output": {"data": b"done"}})}],
     )
     await server.get(task.task_id, wait_s=int(PATIENCE_S))
     task_id: str = task.task_id
@@ -59,8 +55,7 @@ async def test_items_arrive_as_bytes_and_are_counted(monkeypatch: pytest.MonkeyP
     pipeline = OpenPipeline(monkeypatch)
     async with served() as server:
         task_id = (await server.submit()).task.task_id
-        sent = [ITEM, {"json": {"bool_value": True}}]
-        unplaced = pb.AppendItemsRequest(task_id=task_id, items=sent)
+        unplaced = pb.AppendItemsRequest(task_id=task_id, items=[ITEM, {"json": {"bool_value": True}}])
         placed = pb.AppendItemsRequest(task_id=task_id, items=[ITEM], first_index=0)
         for request in (unplaced, placed):
             answer = await server.collaborations.AppendItems(request, timeout=PATIENCE_S)
@@ -109,21 +104,16 @@ async def test_what_has_ended_takes_no_items() -> None:
             assert "takes no more items" in told.message
 
 
-async def test_a_grade_is_of_the_agent_whose_output_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    pipeline = OpenPipeline(monkeypatch)
+async def test_a_grade_is_of_the_agent_whose_output_it_was_and_the_last_one_counts() -> None:
     async with served() as server:
         task_id = await finished(server)
-        request = pb.GradeTaskRequest(task_id=task_id, correct=True)
-        answer = await server.collaborations.GradeTask(request, timeout=PATIENCE_S)
-        assert (answer.agent_id, answer.graded_count, answer.correct_count) == ("worker", 5, 4)
-    (event,) = pipeline.told
-    assert isinstance(event, TaskGraded)
-    assert (event.agent_id, event.type, event.correct) == ("worker", "echo", True)
-    assert f"{event.task_id:016x}" == task_id
+        for correct, right in ((True, 1), (True, 1), (False, 0)):
+            request = pb.GradeTaskRequest(task_id=task_id, correct=correct)
+            answer = await server.collaborations.GradeTask(request, timeout=PATIENCE_S)
+            assert (answer.agent_id, answer.graded_count, answer.correct_count) == ("worker", 1, right)
 
 
-async def test_only_what_somebody_completed_is_graded(monkeypatch: pytest.MonkeyPatch) -> None:
-    pipeline = OpenPipeline(monkeypatch)
+async def test_only_what_somebody_completed_is_graded() -> None:
     async with served() as server:
         waiting = (await server.submit("nobody")).task.task_id
         failed = await finished(server, error={"reason": "BROKEN", "non_retryable": True})
@@ -132,12 +122,16 @@ async def test_only_what_somebody_completed_is_graded(monkeypatch: pytest.Monkey
             told = await told_by(server.collaborations.GradeTask(request, timeout=PATIENCE_S))
             assert (told.code, told.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "NOT_GRADABLE")
             assert told.metadata["state"] == state
-    assert pipeline.told == []
 
 
-async def test_a_grade_that_the_engine_refuses_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    OpenPipeline(monkeypatch, Refusal(reasons.NOT_GRADABLE, "no"))
+async def test_of_a_collaboration_its_children_are_graded() -> None:
     async with served() as server:
-        request = pb.GradeTaskRequest(task_id=await finished(server))
-        told = await told_by(server.collaborations.GradeTask(request, timeout=PATIENCE_S))
+        spec = {"type": "", "collaboration": {"sequential": {"steps": [{"type": "echo"}]}}}
+        task_id = await finished(server, **spec)
+        told = await told_by(server.collaborations.GradeTask(pb.GradeTaskRequest(task_id=task_id)))
         assert told.reason == "NOT_GRADABLE"
+        assert "grade its children" in told.message
+        children = tasks_pb.ListTasksRequest(filter=f"parent = {task_id}")
+        (child,) = (await server.tasks.ListTasks(children, timeout=PATIENCE_S)).tasks
+        request = pb.GradeTaskRequest(task_id=child.task_id, correct=True)
+        assert (await server.collaborations.GradeTask(request)).agent_id == "worker"
