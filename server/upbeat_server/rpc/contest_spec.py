@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from upbeat_server.engine.collaboration.steps import steps_of
 from upbeat_server.engine.model import Competitive, Consensus, SideEffects, TaskSpec
 from upbeat_server.rpc.faults import is_label_key
+from upbeat_server.rpc.nest import TOO_MANY_CONDITIONS
 from upbeat_server.runtime.check import compile_check
 from upbeat_server.runtime.refused import Refused
 
@@ -171,7 +172,9 @@ def _expect_verdict(message: task_spec_pb2.Competitive, nest: Nest, select: int)
 
 
 def _accept(text: str, nest: Nest) -> str:
-    if text:
+    if not nest.extent.has_room_for(text):
+        nest.fault("competitive.accept", TOO_MANY_CONDITIONS)
+    elif text:
         try:
             compile_check(text)
         except Refused as error:

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 DEPTH_MAX = 4
 STEPS_MAX = 1_000
 """Steps of a spec at all levels together."""
+CONDITIONS_MAX = 32
+"""Different selectors and checks of a spec: to compile one takes a millisecond, and everybody waits."""
+TOO_MANY_CONDITIONS = (
+    f"is one of more than {CONDITIONS_MAX} different selectors and checks of this task: "
+    "use fewer, or submit several tasks"
+)
 LIVE_MAX = 1_000
 """Descendants of one task that can be live at once."""
 
@@ -54,7 +60,17 @@ class Extent:
 
     def __init__(self) -> None:
         self.steps = 0
+        self._conditions: set[str] = set()
         self.repeated_bytes = 0  # What repeating candidates adds to the bytes of the message.
+
+    def has_room_for(self, condition: str) -> bool:
+        """Whether a condition may still be compiled; one that was seen before costs nothing."""
+        conditions = self._conditions
+        if condition and condition not in conditions:
+            if len(conditions) >= CONDITIONS_MAX:
+                return False
+            conditions.add(condition)
+        return True
 
 
 class Nest:
@@ -77,6 +93,9 @@ class Nest:
         extent = self.extent
         extent.steps += 1
         if extent.steps > STEPS_MAX:  # Told once, for the whole spec.
+            return TaskSpec("")
+        if not extent.has_room_for(message.selector):
+            self.fault(f"{at}.selector", TOO_MANY_CONDITIONS)
             return TaskSpec("")
         faults = FaultsWithin(self.faults, f"{SPEC}.collaboration.{at}")
         step = self._specs.read_step(message, faults, extent, self.depth)

@@ -281,6 +281,21 @@ def test_a_selector_of_a_step_is_refused_where_it_stands() -> None:
     assert answer.violations[0][0] == "spec" + ".collaboration.sequential.steps[0]" * 2 + ".selector"
 
 
+def test_conditions_are_bounded_before_they_are_compiled() -> None:
+    def selecting(count: int) -> list[Any]:
+        return [{**STEP, "selector": f"labels.a == '{number}'"} for number in range(count)]
+
+    submission_of(READER, parallel={"steps": selecting(32) * 3})
+    race = {"competitive": {"candidates": [STEP], "select": 2, "accept": "output.a"}}
+    faults = faults_of(READER, parallel={"steps": [*selecting(34), {"collaboration": race}]})
+    assert list(faults) == [
+        "parallel.steps[32].selector",
+        "parallel.steps[33].selector",
+        "parallel.steps[34].collaboration.competitive.accept",
+    ]
+    assert "more than 32" in faults["parallel.steps[32].selector"]
+
+
 def test_equal_collaborations_have_equal_fingerprints_defaults_said_or_not() -> None:
     race = {"candidates": [{**STEP, "retry": {"max_attempts": 3}}], "launch": 2}
     said = submission_of(

@@ -266,6 +266,9 @@ TOGETHER = [
     whole("15 x 15 x 64 KiB", "spec.collaboration", race_of_races(2), "TASK_TOO_LARGE"),
     whole("10^6 at once", "spec.collaboration.max_concurrency", map_of_maps(2)),
     whole("10^12 at once", "spec.collaboration.max_concurrency", map_of_maps(4)),
+    group("1,000 selectors", "parallel.steps[32].selector", parallel={"steps": [
+        {**STEP, "selector": f"labels.a == '{n}'"} for n in range(1_000)
+    ]}),
     group("3 MiB of inputs", "", "TASK_TOO_LARGE", sequential={"steps": [LARGE] * 3}),
     group("3 MiB of items", "", "TASK_TOO_LARGE",
           pipeline={"stages": [STEP], "items": [{"data": bytes(1 << 20)}] * 3}),
