@@ -209,7 +209,7 @@ class PipelineReducer:
 
     def _may_start(self, at: int) -> bool:
         stage = self._stages[at]
-        while stage.waiting and self._items.get(stage.waiting[0].index) is not stage.waiting[0]:
+        while stage.waiting and not self._is_in_line(stage.waiting[0], at):
             stage.waiting.popleft()
         if not stage.waiting or stage.running >= self._mode.stage_concurrency:
             return False
@@ -220,6 +220,10 @@ class PipelineReducer:
             return True
         bound = self._mode.stage_concurrency + self._mode.buffer
         return stage.running + self._stages[at + 1].waiting_count < bound
+
+    def _is_in_line(self, item: Item, at: int) -> bool:
+        """Whether the child of an item has not ended while the item waited."""
+        return item.index in self._items and item.stage == at
 
     def _start(self, at: int) -> Move:
         stage = self._stages[at]
