@@ -78,7 +78,7 @@ class PipelineReducer:
         self._panel = PANEL if setting.collaboration.distinct_agents else ""
         self._stages = [Stage(spec) for spec in mode.stages]
         self._last = len(self._stages) - 1
-        self._first: tuple[tuple[Payload, ...], Payload] | None = (mode.items, setting.input)
+        self._first = (mode.items, setting.input)  # Until it begins.
         self._items: dict[int, Item] = {}
         self._arrivals = Arrivals(is_ordered=mode.ordering == PRESERVE)
         self._errors: list[ItemError] = []
@@ -141,10 +141,8 @@ class PipelineReducer:
     # Items.
 
     def _first_items(self) -> tuple[Payload, ...]:
-        if self._first is None:
-            return ()
         items, given_input = self._first
-        self._first = None
+        self._first = ((), NO_PAYLOAD)
         if self._mode.items_pointer is not None:
             entries = list_at(given_input.data, self._mode.items_pointer, ITEMS_MAX)
             return (*items, *(json_payload(entry) for entry in entries))

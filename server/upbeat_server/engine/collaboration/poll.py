@@ -100,7 +100,7 @@ class Poll:
             winner_id=0 if winner is None else winner.casts[0].task_id,
             tally=tallies(values),
             margin=0.0 if winner is None else margin(values, winner),
-            winning_value=b"" if winner is None else winner.vote.value,
+            winning_value=b"" if winner is None else winner.told,
             dissent_ids=tuple(cast.task_id for cast in sorted(dissent, key=lambda cast: cast.ordinal)),
             missing=self._asked - len(self.casts),
             abstained=self._abstained,
@@ -118,7 +118,7 @@ class Poll:
 
     def details(self, values: list[Value]) -> dict[str, str]:
         """The tally in words, and why ballots are missing from it."""
-        counted = [f"{clipped(value.vote.value.decode())}: {_ballots(value)}" for value in values]
+        counted = [f"{clipped(value.told.decode())}: {_ballots(value)}" for value in values]
         told = counted[:VALUES_TOLD_MAX]
         if len(values) > VALUES_TOLD_MAX:
             told.append(f"and {len(values) - VALUES_TOLD_MAX} other values")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from upbeat_server.engine.collaboration.documents import encoded
 from upbeat_server.engine.collaboration.votes import NUMBER, Vote
 from upbeat_server.engine.collaboration.weights import UNIT
 from upbeat_server.engine.model import Consensus, Payload, Tally
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 MAJORITY, PLURALITY, SUPERMAJORITY, UNANIMOUS = 1, 2, 3, 4
 SHARE_UNIT = 1_000_000_000
+
+VALUE_BYTES_MAX = 16 << 10
+"""A value that is told in full: a vote may be a whole output, and the winner's is the output anyway."""
 
 
 class Cast(msgspec.Struct, frozen=True):
@@ -51,6 +55,14 @@ class Value(msgspec.Struct):
     def place(self) -> tuple[int, int, int]:
         """Sorts values into their order."""
         return -self.weight, -max(cast.weight for cast in self.casts), self.casts[0].ordinal
+
+    @property
+    def told(self) -> bytes:
+        """The value as JSON; of a long one its beginning, as a string."""
+        text = self.vote.value
+        if len(text) <= VALUE_BYTES_MAX:
+            return text
+        return encoded(text[:VALUE_BYTES_MAX].decode(errors="ignore") + "...")
 
 
 def count(casts: Iterable[Cast], mode: Consensus) -> list[Value]:
@@ -82,20 +94,13 @@ class Rule:
         # Down to whole billionths, so that 2/3 as a float is met by two ballots of three.
         self._share = floor(mode.supermajority * SHARE_UNIT + 1e-3)
 
-    def winner(self, values: list[Value]) -> Value | None:
-        """The value that wins with these ballots and no more."""
-        return values[0] if self.is_won(values, 0) else None
-
     def is_won(self, values: list[Value], coming: int) -> bool:
-        """Whether the first value wins whatever comes."""
-        if not values or not values[0].weight:
-            return False
-        return self._meets(values[0].weight, _rival(values), _total(values), coming)
+        """Whether the first value, of at least one, wins whatever comes."""
+        weight = values[0].weight
+        return weight > 0 and self._meets(weight, _rival(values), _total(values), coming)
 
     def is_leading(self, values: list[Value], coming: int) -> bool:
-        """Whether the first value has the most weight whatever comes."""
-        if not values:
-            return False
+        """Whether the first value, of at least one, has the most weight whatever comes."""
         return values[0].weight > _rival(values) + coming
 
     def is_lost(self, values: list[Value], coming: int) -> bool:
@@ -117,7 +122,7 @@ class Rule:
 
 def tallies(values: list[Value]) -> tuple[Tally, ...]:
     """A count as it is told."""
-    return tuple(Tally(value.vote.value, len(value.casts), value.weight / UNIT) for value in values)
+    return tuple(Tally(value.told, len(value.casts), value.weight / UNIT) for value in values)
 
 
 def margin(values: list[Value], winner: Value) -> float:

@@ -21,7 +21,7 @@ WEIGHT_MAX = 1_000.0
 CHOICES_MIN = 2
 """A vote among fewer values is none; open votes count as one between two."""
 
-EQUAL, STATIC, PERFORMANCE = 1, 2, 3
+EQUAL, STATIC = 1, 2
 
 
 class Weights(msgspec.Struct, frozen=True):
@@ -65,13 +65,11 @@ class Outlook:
 
 
 def freeze(mode: Consensus, facts: Facts) -> Weights:
-    """The weights as they are now."""
+    """The weights as they are now; of a vote whose ballots do not weigh the same."""
     if mode.weights == STATIC:
         by_agent, other = facts.label_weights(mode.voter, mode.weight_label)
-    elif mode.weights == PERFORMANCE:
-        by_agent, other = facts.weights(mode.voter.type, max(len(mode.choices), CHOICES_MIN))
     else:
-        return EQUAL_WEIGHTS
+        by_agent, other = facts.weights(mode.voter.type, max(len(mode.choices), CHOICES_MIN))
     default = _millionths(other)
     exact = {agent_id: _millionths(weight) for agent_id, weight in by_agent.items()}
     return Weights(default, {agent_id: weight for agent_id, weight in exact.items() if weight != default})

@@ -410,6 +410,17 @@ def test_ends_that_were_told_before_or_belong_to_nobody_change_nothing() -> None
     assert stage.reducer.woken(stage.facts) == []
 
 
+def test_of_a_long_value_the_beginning_is_told() -> None:
+    stage = Stage(poll(voters=1))
+    stage >> vote(0, '["' + "é" * 20_000 + '"]')
+    told = stage.result.winning_value
+    assert stage.result.tally == (Tally(told, 1, 1.0),)
+    assert told.startswith('"[\\"éé'.encode())
+    assert told.endswith('é..."'.encode())
+    assert 16_384 - 2 < len(told) < 16_384 + 8
+    assert len(stage.finish.output.data) > 40_000
+
+
 def test_an_error_tells_the_heaviest_values_only() -> None:
     stage = Stage(poll(voters=15, early_decision=False))
     for ordinal in range(15):
