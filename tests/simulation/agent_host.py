@@ -96,7 +96,7 @@ class Handlers:
         self._session.finish(result)
         self.when_ended()
 
-    def stop(self, lease: str, _reason: str) -> None:
+    def stop(self, lease: str, _reason: str, _grace_s: float | None = None) -> None:
         """End an attempt soon, as a handler does that hears of it."""
         if lease in self._timers:
             timer = self._timers[lease]
