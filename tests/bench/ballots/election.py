@@ -1,0 +1,76 @@
+"""All rules on all panels, for one seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from tests.bench.ballots import score
+from tests.bench.ballots.draw import RANDOM, VOTERS, draw
+from tests.bench.ballots.replay import Terms, replay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.bench.ballots.draw import Draw
+    from tests.bench.ballots.recording import Recording
+    from tests.bench.ballots.replay import Replay
+
+MAJORITY_QUORUM = VOTERS // 2 + 1
+
+RULES = {
+    "plurality": Terms("plurality"),
+    "majority": Terms("majority", quorum=MAJORITY_QUORUM),
+    "plurality, static weights": Terms("plurality", "static"),
+    "plurality, learned weights": Terms("plurality", "performance"),
+}
+ALL, IN_TURN, AT_ONCE = "all", "early, in turn", "early, at once, slow agents"
+
+
+@dataclass
+class Result:
+    """Lines of the table, and what must not be: a winner that is another one."""
+
+    rows: list[score.Row] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+async def elect(
+    recording: Recording, seed: str, questions: int, told: Callable[[str], None] = lambda _: None
+) -> Result:
+    """Grade a tenth, then every rule on every kind of panel."""
+    drawn = draw(recording, seed, questions)
+    accuracies = {model: recording.accuracy(model, drawn.graded) for model in recording.models}
+    result = Result()
+    async with replay(recording, seed, accuracies) as server:
+        await server.hold(drawn.graded, drawn.panels[RANDOM], replace(RULES["plurality"], early=False))
+        told(f"seed {seed}: {await server.grade():,} ballots graded")
+        for kind in drawn.panels:
+            for name, terms in RULES.items():
+                await _rule(server, recording, drawn, (kind, name, terms), result)
+                told(f"seed {seed}: {kind}: {name}")
+    return result
+
+
+async def _rule(
+    server: Replay, recording: Recording, drawn: Draw, what: tuple[str, str, Terms], result: Result
+) -> None:
+    """The three ways of asking under one rule."""
+    kind, name, terms = what
+    panels = drawn.panels[kind]
+    ways = {
+        ALL: replace(terms, early=False),
+        IN_TURN: replace(terms, at_once=1),
+        AT_ONCE: replace(terms, is_slow=True),
+    }
+    runs = {way: await server.hold(drawn.numbers, panels, each) for way, each in ways.items()}
+    for way, run in runs.items():
+        scored = score.accuracy(recording, drawn, run, terms.rule)
+        result.rows.append(score.row(kind, (name, way), scored, run, runs[ALL]))
+        for number in score.differing(run, runs[ALL]):
+            winner, expected = run.outcomes[number].winner, runs[ALL].outcomes[number].winner
+            result.problems.append(f"{kind}, {name}, {way}: {winner} won question {number}, not {expected}")
+    if terms.weights == "equal":
+        for number in score.miscounted(recording, panels, runs[ALL], terms.rule):
+            winner = runs[ALL].outcomes[number].winner
+            result.problems.append(f"{kind}, {name}: {winner} won question {number}, not by a plain count")
