@@ -157,7 +157,8 @@ class Feed:
         self._client = client
         self._task_id = task_id
         self._queue: asyncio.Queue[payload_pb2.Payload | None] = asyncio.Queue(AHEAD_MAX)
-        self._backoff = Backoff()
+        self._backoff = Backoff(base_s=0.05, max_s=1.0)
+        self._part_max = AHEAD_MAX  # How many the pipeline is likely to take at once.
         self._next_index = 0
 
     async def run(self, kind: Kind[In, Any], items: Iterable[In] | AsyncIterable[In]) -> None:
@@ -204,17 +205,18 @@ class Feed:
 
     async def _append(self, batch: list[payload_pb2.Payload]) -> bool:
         """Waits where the pipeline is full, and offers less then; False if the pipeline has ended."""
-        count = len(batch)
         while batch:
+            part = batch[: self._part_max]
             try:
-                await self._client.append_items(self._task_id, batch[:count], first_index=self._next_index)
+                await self._client.append_items(self._task_id, part, first_index=self._next_index)
             except ItemsFull as error:
-                count = max(1, count // 2)
+                self._part_max = max(1, len(part) // 2)
                 await asyncio.sleep(self._backoff.next_s(error.retry_after or 0.0))
             except FailedPrecondition:
                 return False  # It ended before its items did: how, is told by itself.
             else:
-                self._next_index += len(batch[:count])
-                del batch[:count]
+                self._next_index += len(part)
+                self._part_max = min(AHEAD_MAX, self._part_max + 1 + len(part) // 8)
                 self._backoff.reset()
+                del batch[: len(part)]
         return True

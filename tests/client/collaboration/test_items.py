@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from tests.support.fake_server import Conversation, FakeServer, Refusal, fake_server
-from upbeat import Client, Skill, StepFailed, codec
+from upbeat import BudgetExceeded, Client, Skill, StepFailed, codec
 from upbeat.collaboration.items import AHEAD_MAX
 from upbeat.v1 import collaboration_service_pb2 as wire
 from upbeat.v1 import task_pb2, task_service_pb2
@@ -27,7 +27,9 @@ class PipelineServer:
         self.fake = fake
         self.items: list[Any] = []
         self.is_closed = asyncio.Event()
-        self.is_full: list[int] = []  # Appends of more than so many items are refused, one entry each.
+        self.takes = AHEAD_MAX  # Appends of more items are refused.
+        self.refused = asyncio.Event()
+        self.error = ""
         self.result = task_pb2.CollaborationResult(mode="pipeline")
         self.cancelled = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -54,10 +56,9 @@ class PipelineServer:
         )
         child.revision = 10 + index
         child.output.CopyFrom(codec.encode(output))
-        event = task_service_pb2.TaskEvent(task=child)
-        await (watch or self.watch).say(
-            task_service_pb2.WatchTasksResponse(events=[event], revision=child.revision)
-        )
+        frame = task_service_pb2.WatchTasksResponse(revision=child.revision)
+        frame.events.add().task.CopyFrom(child)
+        await (watch or self.watch).say(frame)
 
     async def end(self, error: str = "") -> None:
         """The pipeline ends."""
@@ -68,8 +69,8 @@ class PipelineServer:
         await self.stream.say(Response(finished=[end]))
 
     def _append(self, request: Any) -> Any:
-        if self.is_full and len(request.items) > self.is_full[0]:
-            self.is_full.pop(0)
+        if len(request.items) > self.takes:
+            self._loop.call_soon_threadsafe(self.refused.set)
             raise Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "ITEMS_FULL", retry_s=0.001)
         assert request.first_index == len(self.items)
         self.items += [item.data.decode() for item in request.items]
@@ -162,24 +163,27 @@ async def test_items_of_a_generator_are_sent_as_they_come(line: PipelineServer, 
 
 
 async def test_no_more_is_drawn_than_the_pipeline_takes(line: PipelineServer, up: Client) -> None:
-    drawn: list[int] = []
-    line.is_full = [0] * 3  # Refuses the first three appends, whatever their size.
+    drawn: list[str] = []
+    line.takes = 0
 
     def source() -> Any:
-        for number in range(10 * AHEAD_MAX):
-            drawn.append(number)
-            yield str(number)
+        for number in range(4 * AHEAD_MAX):
+            drawn.append(str(number))
+            yield drawn[-1]
 
     leaving = up.pipeline(FETCH, COUNT).map(source())
     first = asyncio.create_task(anext(leaving))
     await line.begin()
-    await line.leave(0, 1)
-    await first
+    await line.refused.wait()
+    assert len(drawn) <= 2 * AHEAD_MAX + 1  # What waits, what is offered, and one on its way.
+    line.takes = AHEAD_MAX // 8
     await line.is_closed.wait()
-    assert line.items == [str(number) for number in range(10 * AHEAD_MAX)]
+    assert line.items == drawn
     sizes = [len(request.items) for request in line.fake.requests["AppendItems"]]
-    assert sizes[:4] == [sizes[0], sizes[0] // 2, sizes[0] // 4, sizes[0] // 8]
     assert max(sizes) <= AHEAD_MAX
+    assert sizes[1] == sizes[0] // 2
+    await line.leave(0, 1)
+    assert (await first).output == 1
     await leaving.aclose()
 
 
@@ -206,6 +210,18 @@ async def test_a_pipeline_that_fails_raises_why(line: PipelineServer, up: Client
     with pytest.raises(StepFailed):
         await running
     assert not line.cancelled.is_set()
+
+
+async def test_a_pipeline_that_ended_before_its_items_did_tells_how(line: PipelineServer, up: Client) -> None:
+    def closed(_: Any) -> Any:
+        raise Refusal(grpc.StatusCode.FAILED_PRECONDITION, "TASK_FINISHED")
+
+    line.fake.answers["AppendItems"] = closed
+    running = asyncio.create_task(anext(up.pipeline(FETCH, COUNT).map(["a"])))
+    await line.begin()
+    await line.end("BUDGET_EXCEEDED")
+    with pytest.raises(BudgetExceeded):
+        await running
 
 
 async def test_items_that_were_given_up_come_last_and_raise(line: PipelineServer, up: Client) -> None:
