@@ -20,6 +20,8 @@ from upbeat.v1 import task_spec_pb2
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from google.protobuf.descriptor import EnumDescriptor
+
     from upbeat.skill import Kind
 
 Seconds = float | int | dt.timedelta
@@ -119,6 +121,23 @@ def _retry(retry: Retry) -> task_spec_pb2.RetryPolicy:
     if retry.max_backoff is not None:
         policy.max_backoff.CopyFrom(duration_of(retry.max_backoff, "retry.max_backoff"))
     return policy
+
+
+class EnumNames:
+    """The values of an enum by name, as the generated wrappers have them, out of its descriptor."""
+
+    def __init__(self, enum: EnumDescriptor) -> None:
+        self._numbers = {value.name: value.number for value in enum.values}
+        self.prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
+        """What the names begin with: zero is unspecified everywhere in the contract."""
+
+    def keys(self) -> list[str]:
+        """All names."""
+        return list(self._numbers)
+
+    def Value(self, name: str) -> int:  # noqa: N802 - as in protobuf
+        """The number of a name."""
+        return self._numbers[name]
 
 
 def enum_of(enum: Any, prefix: str, name: object, option: str) -> Any:

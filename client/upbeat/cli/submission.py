@@ -1,187 +1,37 @@
-"""``upbeat tasks submit``: what is to be done, from the options of a command."""
+"""``upbeat tasks submit``: one task from the options of a command, or whole ones from a file."""
 
 from __future__ import annotations
 
-import math
 import uuid
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from dataclasses import fields
 from typing import Annotated, Any
 
 import typer
 
+from upbeat.cli.documents import document
 from upbeat.cli.failure import ExitCode, Failure
-from upbeat.cli.inputs import duration, enum_number, pairs, payload, seconds, usage
+from upbeat.cli.inputs import seconds, usage
 from upbeat.cli.invocation import Invocation
 from upbeat.cli.options import CommonOptions
+from upbeat.cli.spec_file import documents
+from upbeat.cli.spec_options import SpecOptions
+from upbeat.cli.spec_reader import spec_of
 from upbeat.cli.task_tables import state_name
 from upbeat.cli.waiting import conclude, wait_for_end
+from upbeat.v1.task_pb2 import Task
 from upbeat.v1.task_service_pb2 import SubmitTaskRequest
-from upbeat.v1.task_spec_pb2 import Priority, SideEffects, TaskSpec
-
-_WHERE = "Who may do it"
-_WHEN = "When, and how long"
-
-
-@dataclass(frozen=True)
-class SpecOptions:
-    """The options that make a TaskSpec, besides its type and input."""
-
-    priority: Annotated[str, typer.Option("--priority", "-p", help="low, normal, high or critical.")] = (
-        "normal"
-    )
-    label: Annotated[
-        list[str] | None,
-        typer.Option("--label", "-l", metavar="KEY=VALUE", help="For finding and filtering; may repeat."),
-    ] = None
-    content_type: Annotated[
-        str | None,
-        typer.Option("--content-type", metavar="TYPE", help="Media type of INPUT; guessed by default."),
-    ] = None
-    require: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--require",
-            metavar="CAPABILITY",
-            rich_help_panel=_WHERE,
-            help="A further capability that the agent must offer; may repeat.",
-        ),
-    ] = None
-    selector: Annotated[
-        str,
-        typer.Option(
-            "--selector",
-            metavar="CEL",
-            rich_help_panel=_WHERE,
-            help="Over the agent's labels, such as 'labels.region == \"eu\"'.",
-        ),
-    ] = ""
-    fairness_key: Annotated[
-        str,
-        typer.Option(
-            "--fairness-key", metavar="KEY", rich_help_panel=_WHERE, help="Keys share the agents fairly."
-        ),
-    ] = ""
-    fairness_weight: Annotated[
-        float,
-        typer.Option(
-            "--fairness-weight", metavar="WEIGHT", rich_help_panel=_WHERE, help="Share of the key; 0 means 1."
-        ),
-    ] = 0.0
-    queue_timeout: Annotated[
-        str | None,
-        typer.Option(
-            "--queue-timeout",
-            metavar="DURATION",
-            rich_help_panel=_WHEN,
-            help="Longest stay in the queue, such as 30s.",
-        ),
-    ] = None
-    attempt_timeout: Annotated[
-        str | None,
-        typer.Option(
-            "--attempt-timeout",
-            metavar="DURATION",
-            rich_help_panel=_WHEN,
-            help="Longest run of one attempt; default 5m.",
-        ),
-    ] = None
-    total_timeout: Annotated[
-        str | None,
-        typer.Option(
-            "--total-timeout",
-            metavar="DURATION",
-            rich_help_panel=_WHEN,
-            help="Longest life of the whole task.",
-        ),
-    ] = None
-    delay: Annotated[
-        str | None,
-        typer.Option(
-            "--delay",
-            metavar="DURATION",
-            rich_help_panel=_WHEN,
-            help="Do not hand it out before this has passed.",
-        ),
-    ] = None
-    max_attempts: Annotated[
-        int,
-        typer.Option(
-            "--max-attempts",
-            min=0,
-            max=100,
-            rich_help_panel=_WHEN,
-            help="Failed attempts allowed; 0 means 3.",
-        ),
-    ] = 0
-    side_effects: Annotated[
-        str,
-        typer.Option(
-            "--side-effects", rich_help_panel=_WHEN, help="idempotent, none, or unsafe (never run twice)."
-        ),
-    ] = "idempotent"
-    dedup_key: Annotated[
-        str,
-        typer.Option(
-            "--dedup-key", metavar="KEY", rich_help_panel=_WHEN, help="Unique among unfinished tasks."
-        ),
-    ] = ""
-    size_hint: Annotated[
-        float,
-        typer.Option(
-            "--size-hint",
-            metavar="SIZE",
-            rich_help_panel=_WHEN,
-            help="Expected size in your own unit, for prediction.",
-        ),
-    ] = 0.0
-
-    def spec(self, task_type: str, text: str | None) -> TaskSpec:
-        """The spec; raises Failure for what does not parse. The server judges the rest."""
-        spec = TaskSpec(
-            type=task_type,
-            input=payload(text, self.content_type),
-            priority=Priority.ValueType(enum_number(Priority, "PRIORITY_", self.priority, "--priority")),
-            required_capabilities=self.require or (),
-            selector=self.selector,
-            fairness_key=self.fairness_key,
-            fairness_weight=_finite(self.fairness_weight, "--fairness-weight"),
-            labels=pairs(self.label, "--label"),
-            side_effects=SideEffects.ValueType(
-                enum_number(SideEffects, "SIDE_EFFECTS_", self.side_effects, "--side-effects")
-            ),
-            dedup_key=self.dedup_key,
-            size_hint=_finite(self.size_hint, "--size-hint"),
-        )
-        for name in ("queue_timeout", "attempt_timeout", "total_timeout"):
-            given = getattr(self, name)
-            if given is not None:
-                getattr(spec, name).CopyFrom(duration(given, f"--{name.replace('_', '-')}"))
-        if self.delay is not None:
-            spec.not_before_time.FromDatetime(_moment_after(self.delay))
-        if self.max_attempts:
-            spec.retry.max_attempts = self.max_attempts
-        return spec
-
-
-def _finite(number: float, option: str) -> float:
-    if not math.isfinite(number):
-        raise usage(f"{option}: {number} is not a number to reckon with")
-    return number
-
-
-def _moment_after(delay: str) -> datetime:
-    try:
-        return datetime.now(UTC) + timedelta(seconds=seconds(delay, "--delay"))
-    except OverflowError:
-        raise usage(f"--delay: {delay!r} reaches beyond the calendar") from None
+from upbeat.v1.task_spec_pb2 import TaskSpec
 
 
 def submit(
     context: typer.Context,
     task_type: Annotated[
-        str, typer.Argument(metavar="TYPE", help="What is to be done; an agent must offer it.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[TYPE]", help="What is to be done; an agent must offer it.", show_default=False
+        ),
+    ] = None,
     text: Annotated[
         str | None,
         typer.Argument(
@@ -190,11 +40,24 @@ def submit(
             show_default=False,
         ),
     ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--file",
+            metavar="FILE",
+            help="Whole tasks instead, as YAML or JSON; a list or several documents are several tasks; "
+            "- for standard input.",
+        ),
+    ] = None,
     *,
     options: SpecOptions,
     request_id: Annotated[
         str | None,
-        typer.Option("--request-id", metavar="ID", help="Makes it safe to repeat; made up by default."),
+        typer.Option(
+            "--request-id",
+            metavar="ID",
+            help="Makes it safe to repeat; made up by default. Of several tasks ID-1, ID-2, ...",
+        ),
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", "-w", help="Wait for the end and print the output.")
@@ -211,34 +74,98 @@ def submit(
 
     Examples: upbeat tasks submit summarize '{"text": "..."}' --wait
     and: upbeat tasks submit review @main.py --priority high --label team=core
+    and: upbeat tasks submit --file collaboration.yaml --wait
     """
     invocation = Invocation.of(context, common)
     timeout_s = None if wait_timeout is None else seconds(wait_timeout, "--wait-timeout")
-    request = SubmitTaskRequest(
-        namespace=invocation.namespace,
-        spec=options.spec(task_type, text),
-        request_id=request_id or f"cli-{uuid.uuid4().hex}",
-    )
-    connection, screen = invocation.connection, invocation.screen
-    try:
-        task = connection.call_again(connection.tasks.SubmitTask, request).task
-    except Failure as failure:
-        if failure.code in (ExitCode.UNAVAILABLE, ExitCode.TIMEOUT) and failure.reason != "DRAINING":
-            failure.remedy += (
-                f"\nif it may have been accepted, repeat it safely with --request-id {request.request_id}"
-            )
-        raise
-    if wait or timeout_s is not None:
-        if screen.is_interactive:
-            screen.say(f"{task.task_id} accepted", style="dim")
-        return conclude(screen, wait_for_end(invocation, task.task_id, timeout_s))
-    if screen.as_json:
-        screen.document(task)
-    else:
-        screen.line(task.task_id)
-        if screen.is_interactive:
-            screen.say(
-                f"accepted, {state_name(task.state)}; follow it with: upbeat tasks watch {task.task_id}",
-                style="dim",
-            )
+    specs = [options.spec(task_type, text)] if task_type is not None else _specs_of(file, options)
+    if task_type is not None and file is not None:
+        raise usage(
+            "choose one of TYPE and --file", "a file holds the whole task, its type and input included"
+        )
+    is_waited = wait or timeout_s is not None
+    tasks = _all_submitted(invocation, specs, request_id, is_waited=is_waited)
+    if is_waited:
+        return _waited(invocation, tasks, timeout_s)
+    if invocation.as_json:
+        _tell(invocation, tasks)
     return ExitCode.OK
+
+
+def _all_submitted(
+    invocation: Invocation, specs: list[TaskSpec], request_id: str | None, *, is_waited: bool
+) -> list[Task]:
+    """Submit them one after the other, saying so at each; raises Failure at the first that is refused."""
+    screen = invocation.screen
+    tasks: list[Task] = []
+    for task in _submitted(invocation, specs, request_id or f"cli-{uuid.uuid4().hex}"):
+        tasks.append(task)
+        if is_waited and screen.is_interactive:
+            screen.say(f"{task.task_id} accepted", style="dim")
+        elif not is_waited and not screen.as_json:
+            screen.line(task.task_id)
+    if not is_waited and not screen.as_json and len(tasks) == 1 and screen.is_interactive:
+        (task,) = tasks
+        screen.say(
+            f"accepted, {state_name(task.state)}; follow it with: upbeat tasks watch {task.task_id}",
+            style="dim",
+        )
+    return tasks
+
+
+def _tell(invocation: Invocation, tasks: list[Task]) -> None:
+    """As JSON: the one task, or a list of several."""
+    several = {"tasks": [document(task) for task in tasks]}
+    invocation.screen.document(tasks[0] if len(tasks) == 1 else several)
+
+
+def _specs_of(file: str | None, options: SpecOptions) -> list[TaskSpec]:
+    """The tasks in a file; raises Failure (USAGE) before anything is submitted."""
+    if file is None:
+        raise usage("what is to be done?", "give a TYPE, or --file with whole tasks")
+    given = [field.name for field in fields(options) if getattr(options, field.name) != field.default]
+    if given:
+        option = f"--{given[0].replace('_', '-')}"
+        raise usage(f"{option} does not go with --file", "a file holds the whole task: set it there")
+    found = documents(file)
+    if not found:
+        raise usage(f"{file} holds no task")
+    is_one = len(found) == 1
+    return [
+        spec_of(each, file if is_one else f"{file}: task {number}")
+        for number, each in enumerate(found, start=1)
+    ]
+
+
+def _submitted(invocation: Invocation, specs: list[TaskSpec], request_id: str) -> Iterator[Task]:
+    """The tasks as the server accepts them; of several each has a request id of its own."""
+    connection = invocation.connection
+    for number, spec in enumerate(specs, start=1):
+        own_id = request_id if len(specs) == 1 else f"{request_id}-{number}"
+        request = SubmitTaskRequest(namespace=invocation.namespace, spec=spec, request_id=own_id)
+        try:
+            yield connection.call_again(connection.tasks.SubmitTask, request).task
+        except Failure as failure:
+            if len(specs) > 1:
+                failure.message = f"task {number} of {len(specs)}: {failure.message}"
+            if failure.code in (ExitCode.UNAVAILABLE, ExitCode.TIMEOUT) and failure.reason != "DRAINING":
+                failure.remedy += (
+                    f"\nif it may have been accepted, repeat it safely with --request-id {request_id}"
+                )
+            raise
+
+
+def _waited(invocation: Invocation, tasks: list[Task], timeout_s: float | None) -> ExitCode:
+    """Wait for all of them and show their outputs, in order; OK if all have completed."""
+    screen = invocation.screen
+    code = ExitCode.OK
+    ended: list[Task] = []
+    for task in tasks:
+        ended.append(wait_for_end(invocation, task.task_id, timeout_s))
+        if len(tasks) == 1 or not screen.as_json:
+            conclude(screen, ended[-1])
+        if ended[-1].state != Task.STATE_COMPLETED:
+            code = ExitCode.TASK_FAILED
+    if len(tasks) > 1 and screen.as_json:
+        _tell(invocation, ended)
+    return code

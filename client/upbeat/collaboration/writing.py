@@ -11,7 +11,7 @@ from google.protobuf import json_format
 from upbeat import codec
 from upbeat.collaboration.steps import as_step
 from upbeat.collaboration.terms import Budget, StopWhen
-from upbeat.spec import duration_of, enum_of
+from upbeat.spec import EnumNames, duration_of, enum_of
 from upbeat.structure import to_json
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def write_terms(message: Any, options: Mapping[str, Any]) -> None:
             continue
         field = message.DESCRIPTOR.fields_by_name[name]
         if field.enum_type is not None:
-            prefix = field.enum_type.values[0].name.removesuffix("UNSPECIFIED")
-            setattr(message, name, enum_of(_Names(field), prefix, value, name))
+            names = EnumNames(field.enum_type)
+            setattr(message, name, enum_of(names, names.prefix, value, name))
         elif field.message_type is not None:
             getattr(message, name).CopyFrom(_message_of(field, value))
         elif name == "choices":
@@ -48,20 +48,6 @@ def choice_texts(values: Iterable[Any]) -> list[str]:
         value if type(value) is str else json.dumps(to_json(value), ensure_ascii=False, separators=(",", ":"))
         for value in values
     ]
-
-
-class _Names:
-    """The values of an enum by name, as the generated wrappers have them."""
-
-    def __init__(self, field: FieldDescriptor) -> None:
-        assert field.enum_type is not None  # noqa: S101 - the caller has looked
-        self._numbers = {value.name: value.number for value in field.enum_type.values}
-
-    def keys(self) -> list[str]:
-        return list(self._numbers)
-
-    def Value(self, name: str) -> int:  # noqa: N802 - as in protobuf
-        return self._numbers[name]
 
 
 def _message_of(field: FieldDescriptor, value: Any) -> Any:
