@@ -20,6 +20,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from upbeat.cli.failure import ExitCode, Failure
 from upbeat.cli.refusals import failure_of
 from upbeat.v1.agent_service_pb2_grpc import AgentServiceStub
+from upbeat.v1.collaboration_service_pb2_grpc import CollaborationServiceStub
 from upbeat.v1.stats_service_pb2_grpc import StatsServiceStub
 from upbeat.v1.task_service_pb2_grpc import TaskServiceStub
 
@@ -78,6 +79,11 @@ class Connection:
     def agents(self) -> AgentServiceStub:
         """The agent service."""
         return AgentServiceStub(self._channel)
+
+    @cached_property
+    def collaborations(self) -> CollaborationServiceStub:
+        """The collaboration service."""
+        return CollaborationServiceStub(self._channel)
 
     @cached_property
     def stats(self) -> StatsServiceStub:

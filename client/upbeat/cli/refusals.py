@@ -30,6 +30,9 @@ _REMEDIES = {
     "TOKEN_INVALID": "give a token with --token or UPBEAT_TOKEN",
     "ROLE_INSUFFICIENT": "use a token with the role and namespace that this call needs",
     "REQUEST_ID_REUSED": "a request id stands for one submission: choose another --request-id",
+    "ITEMS_CLOSED": "see what it is with: upbeat tasks get ID",
+    "NOT_GRADABLE": "grade a completed task that an agent did; see the children of a collaboration with: "
+    "upbeat tasks tree ID",
     "SLOW_READER": "start the watch again; pipe it somewhere faster or narrow the filter",
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
+from upbeat.cli.collaboration_tables import collaboration_facts, kind_name, show_result
 from upbeat.cli.documents import payload_value
 from upbeat.cli.formats import (
     NOTHING,
@@ -48,7 +49,7 @@ def task_row(task: Task) -> tuple[Cell, ...]:
     """A row under ``LIST_HEADS``."""
     return (
         task.task_id,
-        shortened(task.spec.type, 40),
+        shortened(kind_name(task.spec), 40),
         stated(state_name(task.state)),
         stated(priority_name(task.spec.priority)),
         str(task.attempt_count),
@@ -104,6 +105,7 @@ def show_task(screen: Screen, task: Task) -> None:
         screen.show(Text("\nattempts", style="bold"))
         heads = ("TRY#", "AGENT", "OUTCOME!", "STARTED!", "TOOK#", "NOTE")
         screen.table(heads, (_attempt_row(attempt) for attempt in task.attempts))
+    show_result(screen, task.collaboration_result)
     for name, payload in (("input", task.spec.input), ("output", task.output)):
         if payload.data:
             screen.show(Text(f"\n{name}", style="bold"))
@@ -119,12 +121,15 @@ def _cut(text: str) -> str:
 def _task_facts(task: Task) -> Iterable[tuple[str, Cell]]:
     spec = task.spec
     yield "task", task.task_id
-    yield "type", spec.type
+    yield "collaboration" if spec.HasField("collaboration") else "type", kind_name(spec)
+    if spec.name:
+        yield "name", spec.name
     yield "state", stated(state_name(task.state))
     if task.state == Task.STATE_RUNNING:
         yield "progress", f"{task.progress:.0%} {task.progress_message}"
     if task.error.reason:
         yield "error" if task.state in FINISHED else "last error", error_line(task.error)
+    yield from collaboration_facts(task)
     yield "priority", stated(priority_name(spec.priority))
     yield from _requirement_facts(spec)
     if spec.labels:
@@ -199,7 +204,7 @@ def watch_line(screen: Screen, task: Task) -> None:
         clock(),
         task.task_id,
         Text.assemble(stated(state), " " * (9 - len(state))),
-        shortened(task.spec.type, 40),
+        shortened(kind_name(task.spec), 40),
         rest,
     )
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from upbeat.cli.collaborations import append, close, grade
 from upbeat.cli.documents import document
 from upbeat.cli.failure import ExitCode, Failure
 from upbeat.cli.inputs import enum_number, pairs, seconds
@@ -16,6 +17,7 @@ from upbeat.cli.options import CommonOptions, grouped
 from upbeat.cli.screen import stated
 from upbeat.cli.submission import submit
 from upbeat.cli.task_tables import FINISHED, LIST_HEADS, show_explanation, show_task, state_name, task_row
+from upbeat.cli.tree import tree
 from upbeat.cli.waiting import wait_for_end
 from upbeat.cli.watching import watch
 from upbeat.v1.task_pb2 import Task
@@ -94,7 +96,7 @@ def get_task(
     *,
     common: CommonOptions,
 ) -> Any:
-    """Show all about one task."""
+    """Show all about one task; of a collaboration with what it came to."""
     invocation = Invocation.of(context, common)
     connection, screen = invocation.connection, invocation.screen
     is_waited = wait or wait_timeout is not None
@@ -203,3 +205,7 @@ def explain_task(context: typer.Context, task_id: TaskIdArgument, common: Common
 
 app.command("submit")(grouped(submit))
 app.command("watch")(grouped(watch))
+app.command("tree")(grouped(tree))
+app.command("grade")(grouped(grade))
+app.command("append")(grouped(append))
+app.command("close")(grouped(close))
