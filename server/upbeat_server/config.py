@@ -231,6 +231,31 @@ class EngineRetention(Group):
     purge_interval_ms: Milliseconds = 10_000
 
 
+class EngineBus(Group):
+    """Builds ``engine.limits.BusBounds``."""
+
+    topics_max: Count = 10_000
+    topic_messages_max: Count = 1_000
+    topic_bytes_max: Bytes = MIB
+    messages_bytes_max: Bytes = 256 * MIB
+    topic_subscribers_max: Count = 1_000
+    subscribers_max: Count = 100_000
+    dead_letters_max: Annotated[int, Field(ge=0, le=1_000_000)] = 10_000
+    dead_letter_bytes_max: Bytes = 64 * MIB
+
+
+class EngineDelivery(Group):
+    """Builds ``engine.limits.Delivery``."""
+
+    unacked_max: Count = 100
+    unacked_bytes_max: Bytes = MIB
+    stream_bytes_max: Bytes = 16 * MIB
+    redelivery_ms: Milliseconds = 30_000
+    redelivery_max_ms: Milliseconds = 300_000
+    attempts_max: Annotated[int, Field(ge=1, le=1_000)] = 10
+    away_ms: Milliseconds = _DAY_MS
+
+
 class EngineSettings(Group):
     """What the engine is allowed."""
 
@@ -238,6 +263,8 @@ class EngineSettings(Group):
     graces: EngineGraces = EngineGraces()
     ordering: EngineOrdering = EngineOrdering()
     retention: EngineRetention = EngineRetention()
+    bus: EngineBus = EngineBus()
+    delivery: EngineDelivery = EngineDelivery()
 
     def limits(self) -> limits.Limits:
         """The same as the engine takes it."""

@@ -65,7 +65,7 @@ def test_the_runtime_gets_its_own_defaults() -> None:
 
 
 def test_every_limit_of_engine_and_runtime_can_be_set() -> None:
-    installed = {"modes": {}}  # No setting: what is installed is there.
+    installed: dict[str, object] = {"modes": {}}  # No setting: what is installed is there.
     assert EngineSettings().model_dump() | installed == msgspec.to_builtins(Limits())
     assert RuntimeSettings().model_dump() == msgspec.to_builtins(RuntimeBounds())
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from upbeat_server.engine.commands import (
+    AckPublish,
     AckResult,
     AgentAnswered,
     AgentChanged,
+    AnswerSubscribe,
     Assign,
     CancelAnswered,
     CancelAttempt,
     Command,
+    DeadLettersAnswered,
+    Deliver,
     EndSession,
     GradeAnswered,
     HelloRefused,
@@ -98,5 +102,37 @@ def _words_of_answer(command: Command, task: Name, agent: Name, lease: Name) -> 
             return f"refused: {command.refusal.reason}" if command.refusal is not None else "drained"
         case AgentChanged():
             return f"agent {command.agent.agent_id} {command.agent.state.name}"
+        case _:
+            return _words_of_bus(command, task, agent)
+
+
+def _words_of_bus(command: Command, task: Name, agent: Name) -> str:
+    def outlet(number: int) -> str:
+        return agent(number) if number > 0 else f"s{-number}"
+
+    def topic(name: str) -> str:
+        return f"group/{task(int(name[6:], 16))}" if name.startswith("group/") else name
+
+    def reader(name: str) -> str:
+        is_member = command.topic.startswith("group/") and len(name) == 16  # type: ignore[union-attr]
+        return task(int(name, 16)) if is_member else name or "nobody"
+
+    match command:
+        case AckPublish():
+            if command.refusal is not None:
+                return f"refused {command.message_id}: {command.refusal.reason}"
+            durable = " durably" * command.durable
+            return f"published {command.message_id} as {topic(command.topic)}:{command.sequence}{durable}"
+        case AnswerSubscribe():
+            why = command.refusal.reason if command.refusal is not None else "ok"
+            where = f"{topic(command.topic)} at {outlet(command.outlet)}"
+            return f"subscription {reader(command.subscriber)} to {where}: {why}"
+        case Deliver():
+            text = command.message.payload.data.decode()
+            where = f"{reader(command.subscriber)} at {outlet(command.outlet)}"
+            again = f" again #{command.attempt}" * command.redelivered
+            return f"deliver {topic(command.topic)}:{command.sequence} {text} to {where}{again}"
+        case DeadLettersAnswered():
+            return f"dead letters: {command.count} done, {command.kept} kept"
         case _:
             return type(command).__name__

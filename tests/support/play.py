@@ -107,8 +107,8 @@ class Play:
         self.history = History()
         self.dirty: dict[TaskId, Task] = {}
         self.durable: dict[TaskId, tuple[bytes, bytes]] = {}
-        self.notes: dict[tuple[str, str], bytes] = {}
-        self.notes_dirty: dict[tuple[str, str], bytes | None] = {}
+        self.changed_notes: dict[tuple[str, str], bytes | None] = {}
+        self.notes: dict[tuple[str, str], bytes] = {}  # Durable ones.
 
     # What goes in.
 
@@ -127,14 +127,26 @@ class Play:
         commands = step(self.engine, event, START_MS + self.now_ms)
         self._learn_names(commands)
         self.history.note(self.engine, event, commands)
+        return self._take(commands)
+
+    def change(self, change: Callable[[Engine], object]) -> Play:
+        """What another room of the engine would do within a step; then the turn ends."""
+        self.heard_last = []
+        self.engine.commands = []
+        change(self.engine)
+        self._learn_names(self.engine.commands)
+        self._take(self.engine.commands)
+        return self.end_turn()
+
+    def _take(self, commands: list[Command]) -> list[Command]:
         assert invariants.check(self.engine) == []
         for command in commands:
-            if isinstance(command, PersistNote):
-                self.notes_dirty[command.kind, command.key] = command.value
             if isinstance(command, Persist):
                 task = command.task
                 self.dirty[task.task_id] = task
                 assert decode_record(encode_record(task.record)) == task.record
+            elif isinstance(command, PersistNote):
+                self.changed_notes[command.kind, command.key] = command.value
         self.heard_last += commands
         self.unread += [command for command in commands if not isinstance(command, QUIET)]
         return commands
@@ -148,12 +160,6 @@ class Play:
 
     def commit(self) -> None:
         """What was persisted becomes durable."""
-        for note, value in self.notes_dirty.items():
-            if value is None:
-                self.notes.pop(note, None)
-            else:
-                self.notes[note] = value
-        self.notes_dirty.clear()
         for task_id, task in self.dirty.items():
             if task.spec_bytes is None and task_id not in self.durable:
                 task.spec_bytes = encode_spec(task.spec)  # A child, which the runtime encodes as well.
@@ -163,6 +169,12 @@ class Play:
             self.durable[task_id] = (encode_record(task.record), self.durable[task_id][1])
             assert list(violations(task.record, task.spec)) == []
         self.dirty.clear()
+        for place, value in self.changed_notes.items():
+            if value is None:
+                self.notes.pop(place, None)
+            else:
+                self.notes[place] = value
+        self.changed_notes.clear()
 
     def at(self, ms: int) -> Play:
         """Let time pass until ``ms``; the engine is woken whenever it asked for it."""
@@ -185,7 +197,7 @@ class Play:
         """Kill the server and restore what was durable in a new one. Agents are not told."""
         old = self.engine
         self.dirty.clear()
-        self.notes_dirty.clear()
+        self.changed_notes.clear()
         self.engine = self.restored(old.epoch + 1, is_copy=is_copy)
         self.history.restarted()
         assert self.faults() == []

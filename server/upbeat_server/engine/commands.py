@@ -13,6 +13,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from upbeat_server.engine.agent import Agent
+    from upbeat_server.engine.bus.message import Message
     from upbeat_server.engine.model import Error, LeaseId, Refusal, SessionId, TaskId
     from upbeat_server.engine.task import Task
 
@@ -210,6 +211,49 @@ class PurgeFinished(msgspec.Struct):
     keep: int
 
 
+class AckPublish(msgspec.Struct):
+    """Answer a publish to the outlet that it came from: it is in the topic, or was refused."""
+
+    outlet: int  # A session id, or minus an origin.
+    topic: str
+    message_id: str
+    lease_id: int
+    sequence: int
+    durable: bool
+    refusal: Refusal | None = None
+
+
+class AnswerSubscribe(msgspec.Struct):
+    """Answer a subscription to its outlet, or say that it is over (with a refusal)."""
+
+    outlet: int
+    topic: str
+    subscriber: str
+    lease_id: int
+    refusal: Refusal | None = None
+
+
+class Deliver(msgspec.Struct):
+    """Send a message to a subscriber. Subscription and sequence acknowledge it."""
+
+    outlet: int
+    subscription_id: int
+    topic: str
+    subscriber: str
+    sequence: int
+    message: Message
+    attempt: int
+    redelivered: bool
+
+
+class DeadLettersAnswered(msgspec.Struct):
+    """Answer to DeadLettersRuled: how many were dropped or sent again, how many stayed."""
+
+    origin: int
+    count: int
+    kept: int
+
+
 Command: TypeAlias = (
     Persist
     | PersistNote
@@ -234,4 +278,8 @@ Command: TypeAlias = (
     | AgentChanged
     | ModeBroke
     | PurgeFinished
+    | AckPublish
+    | AnswerSubscribe
+    | Deliver
+    | DeadLettersAnswered
 )

@@ -9,13 +9,18 @@ class Counters:
     """Counts since the server started; ``live`` are those of now."""
 
     __slots__ = (
+        "acked",
         "attempts",
         "collaborations",
+        "dead_lettered",
+        "delivered",
         "dispatched",
         "finished",
         "hedges",
         "leases_lost",
         "live",
+        "published",
+        "redelivered",
         "retries",
         "submitted",
         "wasted_ms",
@@ -32,6 +37,11 @@ class Counters:
         self.hedges = 0  # Of them, second runs that a collaboration began on a suspicion.
         self.wasted_ms = 0  # Of agents' time, on children whose work was not used.
         self.collaborations: dict[str, dict[int, int]] = {}  # Ended ones, by mode and final state.
+        self.published = 0  # Messages of the bus;
+        self.delivered = 0  # how often one was sent to a subscriber, repeats included,
+        self.redelivered = 0
+        self.acked = 0
+        self.dead_lettered = 0
 
     def decided(self, mode: str, state: int, wasted_ms: int) -> None:
         """A collaboration ended in this state."""

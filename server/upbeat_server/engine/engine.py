@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from upbeat_server.engine.bus import restored as restored_bus
+from upbeat_server.engine.bus.bus import Bus
 from upbeat_server.engine.choice import LeastLoaded
 from upbeat_server.engine.collaboration.grades import Grades
 from upbeat_server.engine.collaboration.rebuild import rebuild
@@ -74,6 +76,7 @@ class Engine:
         self.queue = Queue()
         self.fleet = Fleet(self.queue, limits.bounds.agent_unacked_bytes_max)
         self.timers = Timers()
+        self.bus = Bus()
         self.predictor = Predictor()
         self.choice: Choice = LeastLoaded(self.predictor)
         self.counters = Counters()
@@ -120,6 +123,7 @@ class Engine:
         elsewhere (``restored.py``).
         """
         self.is_copy = is_copy
+        restored_bus.restore(self.bus, notes, self.clock_ms)
         for request_id, task_id in finished_requests:
             self.requests[request_id] = TaskId(task_id)
         for record, spec, predicate, spec_size in tasks:
@@ -142,12 +146,13 @@ class Engine:
     @property
     def next_wake_ms(self) -> int:
         """When a TurnEnded is wanted at the latest."""
-        timer_ms = self.timers.next_ms
+        timer_ms, bus_ms = self.timers.next_ms, self.bus.timers.next_ms
         return min(
             self.turn_wanted_ms or WAKE_NEVER,
             self.adoption_ends_ms,
             self.purge_due_ms,
             WAKE_NEVER if timer_ms is None else timer_ms,
+            WAKE_NEVER if bus_ms is None else bus_ms,
         )
 
     def next_id(self) -> int:

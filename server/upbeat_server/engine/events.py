@@ -15,6 +15,7 @@ import msgspec
 from upbeat_server.engine.model import Error, Payload, Predicate, SessionId, TaskId, TaskSpec, Usage
 
 if TYPE_CHECKING:
+    from upbeat_server.engine.bus.message import Publish, Subscribe
     from upbeat_server.engine.collaboration.mode import Check
 
 
@@ -97,12 +98,18 @@ class CapabilityChanged(msgspec.Struct, gc=False):
 
 
 class AgentFrame(msgspec.Struct):
-    """One frame of an agent, its fields handled in this order. Any frame is a sign of life."""
+    """One frame of an agent, its fields handled in this order. Any frame is a sign of life.
+
+    The bus comes before results: what a child says last needs the lease that its result ends.
+    """
 
     session_id: SessionId
     slots: int = -1  # -1: unchanged.
     acks: list[AttemptAcked] = []
     progress: list[AttemptProgressed] = []
+    publishes: list[Publish] = []
+    subscribes: list[Subscribe] = []
+    delivery_acks: list[tuple[int, int]] = []  # Subscription and sequence.
     results: list[AttemptEnded] = []
     changes: list[CapabilityChanged] = []
     drain: bool = False
@@ -154,6 +161,48 @@ class TasksPurged(msgspec.Struct):
     request_ids: list[str]
 
 
+class MessagePublished(msgspec.Struct):
+    """A party that is no agent publishes; answered by AckPublish."""
+
+    origin: int
+    publisher: str
+    publish: Publish
+
+
+class StreamSubscribed(msgspec.Struct):
+    """A stream of subscriptions begins or ends some; each is answered by AnswerSubscribe."""
+
+    origin: int
+    subscribes: list[Subscribe]
+
+
+class DeliveriesAcked(msgspec.Struct):
+    """A stream of subscriptions acknowledges messages, by subscription and sequence."""
+
+    origin: int
+    deliveries: list[tuple[int, int]]
+
+
+class SubscriberLeft(msgspec.Struct):
+    """A stream of subscriptions is gone."""
+
+    origin: int
+
+
+class DeadLettersRuled(msgspec.Struct):
+    """An operator drops dead letters or sends them again; answered by DeadLettersAnswered.
+
+    Those of ``dead_letter_ids``, or all if it is empty, that are of the topic and the subscriber;
+    "" is any.
+    """
+
+    origin: int
+    dead_letter_ids: list[int]
+    topic: str
+    subscriber: str
+    is_redelivery: bool
+
+
 class AdoptionStarted(msgspec.Struct):
     """The server listens: from now the grace for agents to come back with their leases counts."""
 
@@ -175,6 +224,11 @@ Event: TypeAlias = (
     | ItemsClosed
     | TaskGraded
     | TasksPurged
+    | MessagePublished
+    | StreamSubscribed
+    | DeliveriesAcked
+    | SubscriberLeft
+    | DeadLettersRuled
     | AdoptionStarted
     | TurnEnded
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from upbeat_server.engine.bus import invariants as bus_invariants
 from upbeat_server.engine.collaboration.invariants import group_faults
 from upbeat_server.engine.leases import current_lease
 from upbeat_server.engine.model import FINISHED, AgentState, AttemptOutcome, TaskState
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 
 def check(engine: Engine) -> list[str]:
     """Every violation as a sentence; empty if all is well."""
-    return [*_tasks(engine), *_agents(engine), *_queue(engine), *_indexes(engine), *group_faults(engine)]
+    return [
+        *_tasks(engine),
+        *_agents(engine),
+        *_queue(engine),
+        *_indexes(engine),
+        *group_faults(engine),
+        *bus_invariants.check(engine),
+    ]
 
 
 def _tasks(engine: Engine) -> Iterator[str]:

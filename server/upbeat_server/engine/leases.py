@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from upbeat_server.engine import reasons
+from upbeat_server.engine import bus, reasons
 from upbeat_server.engine.collaboration import accounts
 from upbeat_server.engine.commands import AckResult, Assign, CancelAttempt, ResolveResult, TaskProgressed
 from upbeat_server.engine.model import (
@@ -256,6 +256,7 @@ def end_attempt(
     task.charged_ms = 0.0
     if task.member_of is not None:
         accounts.settle(task)
+        bus.attempt_ended(engine, task)
     arrived(engine, task)
     task.agent = None
     task.progress = None

@@ -51,6 +51,31 @@ class Retention(msgspec.Struct, frozen=True):
     purge_interval_ms: int = 10_000
 
 
+class BusBounds(msgspec.Struct, frozen=True):
+    """Bounds of the message bus of one namespace; each has a refusal that names it."""
+
+    topics_max: int = 10_000  # TOPICS_EXHAUSTED; those of groups do not count.
+    topic_messages_max: int = 1_000  # TOPIC_FULL
+    topic_bytes_max: int = 1 << 20  # TOPIC_FULL
+    messages_bytes_max: int = 256 << 20  # Of all topics; TOPIC_FULL
+    topic_subscribers_max: int = 1_000  # SUBSCRIBERS_EXHAUSTED
+    subscribers_max: int = 100_000  # SUBSCRIBERS_EXHAUSTED
+    dead_letters_max: int = 10_000  # Beyond it the oldest are forgotten,
+    dead_letter_bytes_max: int = 64 << 20  # and beyond this.
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """How messages of the bus reach their subscribers."""
+
+    unacked_max: int = 100  # Under way to one subscriber,
+    unacked_bytes_max: int = 1 << 20  # and their bytes.
+    stream_bytes_max: int = 16 << 20  # Under way on one stream.
+    redelivery_ms: int = 30_000  # Unacknowledged for so long, it is sent again; twice as long each time,
+    redelivery_max_ms: int = 300_000  # up to this.
+    attempts_max: int = 10  # Then it is a dead letter.
+    away_ms: int = 86_400_000  # A name that stays away for longer is forgotten.
+
+
 class Limits(msgspec.Struct, frozen=True):
     """Everything the engine is allowed, and the modes that are installed besides its own."""
 
@@ -58,4 +83,6 @@ class Limits(msgspec.Struct, frozen=True):
     graces: Graces = Graces()
     ordering: Ordering = Ordering()
     retention: Retention = Retention()
+    bus: BusBounds = BusBounds()
+    delivery: Delivery = Delivery()
     modes: Mapping[str, Mode] = {}  # By name.

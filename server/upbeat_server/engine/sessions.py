@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from upbeat_server.engine import leases, reasons
 from upbeat_server.engine.agent_machine import AgentInput, next_agent_state
+from upbeat_server.engine.bus import delivery, publishing, subscribing
 from upbeat_server.engine.commands import AgentAnswered, EndSession, HelloRefused, TellDrain, Welcome
 from upbeat_server.engine.model import NO_SESSION, AgentState, Error, Refusal, SideEffects
 
@@ -38,6 +39,7 @@ def connect(engine: Engine, event: AgentConnected, now_ms: int) -> None:
         return
     if agent.session_id != NO_SESSION:
         engine.commands.append(EndSession(agent.session_id, reasons.FENCED))
+        subscribing.outlet_left(engine, agent.session_id)
         del engine.fleet.sessions[agent.session_id]
     resumed = event.session_id != NO_SESSION and event.session_id == agent.last_session_id
     if not resumed:
@@ -143,6 +145,12 @@ def hear(engine: Engine, frame: AgentFrame, now_ms: int) -> None:
         leases.acknowledge(engine, agent, ack, now_ms)
     for said in frame.progress:
         leases.progress(engine, agent, said)
+    for publish in frame.publishes:
+        publishing.publish_from_agent(engine, agent, publish, now_ms)
+    for subscribe in frame.subscribes:
+        subscribing.subscribe_agent(engine, agent, subscribe)
+    if frame.delivery_acks:
+        delivery.acknowledge(engine, agent.session_id, frame.delivery_acks)
     for ended in frame.results:
         leases.report(engine, agent, ended, now_ms)
     if frame.changes:
@@ -239,6 +247,7 @@ def check_on(engine: Engine, agent: Agent, now_ms: int) -> None:
 
 
 def _close(engine: Engine, agent: Agent) -> None:
+    subscribing.outlet_left(engine, agent.session_id)
     del engine.fleet.sessions[agent.session_id]
     agent.session_id = NO_SESSION
 

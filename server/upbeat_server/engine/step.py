@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine import admission, leases, reasons, restored, sessions, timeouts
+from upbeat_server.engine.bus import delivery, publishing, subscribing
 from upbeat_server.engine.collaboration import ending, groups, items
 from upbeat_server.engine.commands import CancelAnswered, GradeAnswered, NotLive, PersistNote, PurgeFinished
 from upbeat_server.engine.dispatch import dispatch
@@ -20,9 +21,14 @@ from upbeat_server.engine.events import (
     AgentConnected,
     AgentDrainWanted,
     AgentFrame,
+    DeadLettersRuled,
+    DeliveriesAcked,
     ItemsAppended,
     ItemsClosed,
+    MessagePublished,
     SessionEnded,
+    StreamSubscribed,
+    SubscriberLeft,
     TaskCancelled,
     TaskGraded,
     TasksPurged,
@@ -67,6 +73,8 @@ def step(engine: Engine, event: Event, now_ms: int) -> list[Command]:
             _purged(engine, event)
         case AdoptionStarted():
             _start_adoption(engine, now_ms)
+        case _:
+            _use_bus(engine, event, now_ms)
     if engine.ended or engine.unsettled:
         groups.settle(engine, now_ms)
     if engine.grades.is_changed:
@@ -74,16 +82,32 @@ def step(engine: Engine, event: Event, now_ms: int) -> list[Command]:
     return commands
 
 
+def _use_bus(engine: Engine, event: Event, now_ms: int) -> None:
+    match event:
+        case MessagePublished():
+            publishing.publish(engine, event, now_ms)
+        case DeliveriesAcked():
+            delivery.acknowledge(engine, -event.origin, event.deliveries)
+        case StreamSubscribed():
+            subscribing.subscribe(engine, event)
+        case SubscriberLeft():
+            subscribing.outlet_left(engine, -event.origin)
+        case DeadLettersRuled():
+            delivery.rule(engine, event)
+
+
 def _end_turn(engine: Engine, event: TurnEnded, now_ms: int) -> None:
     engine.entropy.stir(event.entropy)
     timeouts.fire(engine, now_ms)
     groups.settle(engine, now_ms)  # What follows from what ended is handed out in the same turn.
     dispatch(engine, now_ms)
+    delivery.end_turn(engine, now_ms)
     if now_ms >= engine.purge_due_ms:
         retention = engine.limits.retention
         engine.purge_due_ms = now_ms + retention.purge_interval_ms
         before_ms = now_ms - retention.finished_ms
         engine.commands.append(PurgeFinished(before_ms, retention.finished_tasks_max))
+        delivery.expire(engine, now_ms)
 
 
 def _cancel(engine: Engine, event: TaskCancelled, now_ms: int) -> None:

@@ -44,6 +44,7 @@ CODES: Final[dict[str, grpc.StatusCode]] = {
     reasons.HELLO_REPEATED: _Code.INVALID_ARGUMENT,
     reasons.TASK_NOT_FOUND: _Code.NOT_FOUND,
     reasons.AGENT_NOT_FOUND: _Code.NOT_FOUND,
+    reasons.SUBSCRIBER_NOT_FOUND: _Code.NOT_FOUND,
     reasons.REQUEST_ID_REUSED: _Code.ALREADY_EXISTS,
     reasons.DUPLICATE_TASK: _Code.ALREADY_EXISTS,
     reasons.TASK_FINISHED: _Code.FAILED_PRECONDITION,
@@ -51,6 +52,7 @@ CODES: Final[dict[str, grpc.StatusCode]] = {
     reasons.SAMPLE_DISABLED: _Code.FAILED_PRECONDITION,
     reasons.ITEMS_CLOSED: _Code.FAILED_PRECONDITION,
     reasons.NOT_GRADABLE: _Code.FAILED_PRECONDITION,
+    reasons.NOT_A_MEMBER: _Code.FAILED_PRECONDITION,
     reasons.QUEUE_FULL: _Code.RESOURCE_EXHAUSTED,
     reasons.QUEUE_BYTES_FULL: _Code.RESOURCE_EXHAUSTED,
     reasons.SIGNATURES_EXHAUSTED: _Code.RESOURCE_EXHAUSTED,
@@ -62,6 +64,9 @@ CODES: Final[dict[str, grpc.StatusCode]] = {
     reasons.MESSAGE_TOO_LARGE: _Code.RESOURCE_EXHAUSTED,
     reasons.WINDOW_EXCEEDED: _Code.RESOURCE_EXHAUSTED,
     reasons.ITEMS_FULL: _Code.RESOURCE_EXHAUSTED,
+    reasons.TOPIC_FULL: _Code.RESOURCE_EXHAUSTED,
+    reasons.TOPICS_EXHAUSTED: _Code.RESOURCE_EXHAUSTED,
+    reasons.SUBSCRIBERS_EXHAUSTED: _Code.RESOURCE_EXHAUSTED,
     reasons.TOKEN_INVALID: _Code.UNAUTHENTICATED,
     reasons.ROLE_INSUFFICIENT: _Code.PERMISSION_DENIED,
     reasons.DRAINING: _Code.UNAVAILABLE,
@@ -97,6 +102,7 @@ CODES: Final[dict[str, grpc.StatusCode]] = {
     reasons.BUDGET_EXCEEDED: _Code.RESOURCE_EXHAUSTED,
     reasons.INVALID_FORM: _Code.INVALID_ARGUMENT,
     reasons.MODE_FAILED: _Code.ABORTED,
+    reasons.SUBSCRIBER_FORGOTTEN: _Code.ABORTED,
 }
 
 

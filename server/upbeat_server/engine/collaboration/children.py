@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from upbeat_server.engine import bus
 from upbeat_server.engine.collaboration.mode import Child
 from upbeat_server.engine.model import TaskRecord, TaskState
 from upbeat_server.engine.task import Task
@@ -48,7 +49,7 @@ def make(engine: Engine, group: Group, spawn: Spawn, now_ms: int) -> Task:
     return task
 
 
-def attach(engine: Engine, group: Group, task: Task) -> None:
+def attach(engine: Engine, group: Group, task: Task, *, is_restored: bool = False) -> None:
     """Make a live child known to its group."""
     key = task.record.member
     task.member_of = group
@@ -56,6 +57,8 @@ def attach(engine: Engine, group: Group, task: Task) -> None:
     group.live[key] = task
     group.record.live = len(group.live)
     engine.children += 1
+    if task.spec.collaboration is None:  # Nobody speaks for a nested one.
+        bus.join(engine, group.task.task_id, task.task_id, is_restored=is_restored)
 
 
 def inherited(group: Group, spec: TaskSpec) -> TaskSpec:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from upbeat_server.engine import leases, reasons
+from upbeat_server.engine import bus, leases, reasons
 from upbeat_server.engine.collaboration.children import ran_ms
 from upbeat_server.engine.collaboration.group import CHILDREN_TOLD_MAX
 from upbeat_server.engine.collaboration.modes import mode_name
 from upbeat_server.engine.model import (
+    FINISHED,
     AttemptOutcome,
     CollaborationResult,
     Error,
@@ -92,11 +93,13 @@ def _close(engine: Engine, group: Group, error: Error, now_ms: int) -> int:
     group.task.group = None  # From here on it hears of nothing.
     group.waiting.clear()
     for key, child in list(group.live.items()):
-        supersede(engine, child, error, now_ms)
-        wasted_ms += ran_ms(child.record)
+        if child.record.state not in FINISHED:  # One may have ended in this step and not be heard of yet.
+            supersede(engine, child, error, now_ms)
+            wasted_ms += ran_ms(child.record)
         del group.live[key]
         group.note(child.record, child.spec.name)
     group.held.clear()
+    bus.close_group(engine, group.task.task_id)
     return wasted_ms
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from upbeat_server.engine import reasons
+from upbeat_server.engine import bus, reasons
 from upbeat_server.engine.collaboration import accounts, ending
 from upbeat_server.engine.collaboration.children import child_of, make
 from upbeat_server.engine.collaboration.facts import LearnedFacts
@@ -38,7 +38,7 @@ from upbeat_server.engine.collaboration.mode import (
 from upbeat_server.engine.collaboration.modes import mode_name, reducer_of
 from upbeat_server.engine.commands import ModeBroke, TaskProgressed
 from upbeat_server.engine.events import AttemptProgressed
-from upbeat_server.engine.model import Error, GroupRecord, TaskState, lease_of
+from upbeat_server.engine.model import FINISHED, Error, GroupRecord, TaskState, lease_of
 from upbeat_server.engine.queue import Signature, requirement_of
 from upbeat_server.engine.task_machine import TaskInput
 
@@ -66,6 +66,7 @@ def start(engine: Engine, task: Task, now_ms: int) -> None:
     group = open_group(engine, task)
     if group is None:
         return
+    bus.open_group(engine, task.task_id)
     moves = ask(engine, group, lambda: group.reducer.begin(LearnedFacts(engine, group)))
     _perform(engine, group, moves, now_ms)
 
@@ -124,6 +125,7 @@ def _child_ended(engine: Engine, group: Group, task: Task, now_ms: int) -> None:
     if group.live.pop(key, None) is None:
         return
     group.held.pop(key, None)
+    bus.leave(engine, group.task.task_id, task.task_id)
     group.note(task.record, task.spec.name)
     _perform(engine, group, _told(engine, group, child_of(task.record)), now_ms)
 
@@ -195,7 +197,7 @@ def _make_real(engine: Engine, group: Group, move: object, now_ms: int) -> None:
             _release(engine, group, key, now_ms)
         case Cancel(key):
             child = group.live.get(key)
-            if child is not None:
+            if child is not None and child.record.state not in FINISHED:
                 ending.supersede(engine, child, ending.not_wanted(), now_ms)
         case Freeze(memo):
             group.record.memo = memo

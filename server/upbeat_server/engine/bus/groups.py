@@ -1,0 +1,90 @@
+"""The topics of collaborations: the children of one talk to each other.
+
+The subscriber is the child, not the agent: what it has not acknowledged waits for its
+next attempt. Its subscription exists from when the child is made until it has ended;
+it is delivered to whoever holds its lease and asks for it. Nobody else reads or
+publishes, and the topic dies with the group. All of this may be repeated: a restart
+finds the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from upbeat_server.engine import reasons
+from upbeat_server.engine.bus.message import Source, group_topic, member_name
+from upbeat_server.engine.bus.subscription import Subscription
+from upbeat_server.engine.model import Refusal
+
+if TYPE_CHECKING:
+    from upbeat_server.engine.agent import Agent
+    from upbeat_server.engine.engine import Engine
+    from upbeat_server.engine.model import TaskId
+    from upbeat_server.engine.task import Task
+
+
+def open_group(engine: Engine, parent_id: TaskId) -> None:
+    """A collaboration begins: its children have a topic."""
+    engine.bus.open_topic(group_topic(parent_id), parent_id)
+
+
+def join(engine: Engine, parent_id: TaskId, task_id: TaskId, *, is_restored: bool = False) -> None:
+    """A child is made, or is there after a restart. It wants everything that is still kept, from the start.
+
+    There is no note of it before it has acknowledged something: collaborations whose children do not
+    talk cost the store nothing.
+    """
+    bus, name = engine.bus, member_name(task_id)
+    topic = bus.open_topic(group_topic(parent_id), parent_id)
+    if name not in topic.subscriptions:
+        member = Subscription(engine.next_id(), topic, name, Source.MEMBER, name)
+        member.doubt_below = topic.next_sequence if is_restored else 0
+        bus.enter(member)
+        bus.want_all(member, floor=0)
+
+
+def attempt_ended(engine: Engine, task: Task) -> None:
+    """A lease of a child is over: nothing is delivered until the next one asks for it."""
+    member = _member(engine, task.record.parent_id, task.task_id)
+    if member is not None:
+        engine.bus.detach(engine, member)
+
+
+def leave(engine: Engine, parent_id: TaskId, task_id: TaskId) -> None:
+    """A child has ended: it wants nothing any more."""
+    member = _member(engine, parent_id, task_id)
+    if member is not None:
+        engine.bus.forget(engine, member)
+
+
+def close_group(engine: Engine, parent_id: TaskId) -> None:
+    """A collaboration has ended: what was said in it is forgotten."""
+    topic = engine.bus.topics.get(group_topic(parent_id))
+    if topic is None:
+        return
+    for member in list(topic.subscriptions.values()):
+        engine.bus.forget(engine, member)
+    engine.bus.close_topic(engine, topic)
+
+
+def member_of(agent: Agent, topic: str, lease_id: int) -> Task | None:
+    """The child whose live lease the agent holds, if the topic is that of its group."""
+    task = agent.leases.get(lease_id)
+    if task is None or not task.record.parent_id or topic != group_topic(task.record.parent_id):
+        return None
+    return task
+
+
+def not_a_member(topic: str) -> Refusal:
+    """Somebody wants to read or to publish where only children may."""
+    return Refusal(
+        reasons.NOT_A_MEMBER,
+        f"the topic {topic!r} is for the children of that collaboration while they run: "
+        "name the live lease_id of one",
+        {"topic": topic},
+    )
+
+
+def _member(engine: Engine, parent_id: int, task_id: TaskId) -> Subscription | None:
+    topic = engine.bus.topics.get(group_topic(parent_id))
+    return None if topic is None else topic.subscriptions.get(member_name(task_id))
