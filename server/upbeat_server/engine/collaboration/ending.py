@@ -76,7 +76,12 @@ def cancel(engine: Engine, group: Group, error: Error, now_ms: int) -> None:
 
 
 def supersede(engine: Engine, task: Task, error: Error, now_ms: int) -> None:
-    """End a child, whatever it is at; its agent is told at once."""
+    """End a child, whatever it is at; its agent is told at once.
+
+    One may have ended in this very step, and its group not have heard of it: it stays as it is.
+    """
+    if task.record.state in FINISHED:
+        return
     if task.group is not None:
         cancel(engine, task.group, error, now_ms)
         return

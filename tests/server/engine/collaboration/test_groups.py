@@ -12,6 +12,7 @@ from tests.support.lines import (
     collaborate,
     cut,
     failure,
+    frame,
     hello,
     listening,
     result,
@@ -20,6 +21,7 @@ from tests.support.lines import (
 )
 from tests.support.play import Play
 from upbeat_server.engine.commands import Assign, CancelAttempt, SubmissionRefused
+from upbeat_server.engine.events import AttemptEnded
 from upbeat_server.engine.explain import explain
 from upbeat_server.engine.limits import Bounds, Limits
 from upbeat_server.engine.model import (
@@ -150,6 +152,17 @@ def test_a_decision_ends_what_is_live_before_the_collaboration_ends(play: Play) 
     play >> result("c/fan/1.1", by="a2")
     play << "resolve c/fan/1.1 for a2"
     assert play.agent("a2").in_use == 0
+
+
+def test_a_child_that_ended_in_the_step_of_the_decision_stays_as_it_ended(play: Play) -> None:
+    play >> hello("a1", slots=2) >> collaborate("c", fan(WORK, count=2, enough=1))
+    play.skip().later(1_500)
+    done = [AttemptEnded(play.lease(f"c/fan/{number}.1"), Payload("", b"done")) for number in range(2)]
+    play >> frame("a1", results=done)
+    play << "finished c/fan/0 COMPLETED" << "ack c/fan/0.1 to a1: ACCEPTED"
+    play << "finished c/fan/1 COMPLETED" << "ack c/fan/1.1 to a1: ACCEPTED" << "finished c COMPLETED"
+    group = play.stored("c").group
+    assert (group.completed, group.cancelled, group.result.wasted_ms) == (2, 0, 1_500)
 
 
 def test_losers_are_told_how_long_they_have_and_their_time_is_counted(play: Play) -> None:
