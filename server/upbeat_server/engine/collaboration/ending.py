@@ -98,9 +98,8 @@ def _close(engine: Engine, group: Group, error: Error, now_ms: int) -> int:
     group.task.group = None  # From here on it hears of nothing.
     group.waiting.clear()
     for key, child in list(group.live.items()):
-        if child.record.state not in FINISHED:  # One may have ended in this step and not be heard of yet.
-            supersede(engine, child, error, now_ms)
-            wasted_ms += ran_ms(child.record)
+        supersede(engine, child, error, now_ms)
+        wasted_ms += ran_ms(child.record)
         del group.live[key]
         group.note(child.record, child.spec.name)
     group.held.clear()

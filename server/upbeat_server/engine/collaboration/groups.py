@@ -38,7 +38,7 @@ from upbeat_server.engine.collaboration.mode import (
 from upbeat_server.engine.collaboration.modes import mode_name, reducer_of
 from upbeat_server.engine.commands import ModeBroke, TaskProgressed
 from upbeat_server.engine.events import AttemptProgressed
-from upbeat_server.engine.model import FINISHED, Error, GroupRecord, TaskState, lease_of
+from upbeat_server.engine.model import Error, GroupRecord, TaskState, lease_of
 from upbeat_server.engine.queue import Signature, requirement_of
 from upbeat_server.engine.task_machine import TaskInput
 
@@ -196,9 +196,7 @@ def _make_real(engine: Engine, group: Group, move: object, now_ms: int) -> None:
         case Release(key):
             _release(engine, group, key, now_ms)
         case Cancel(key):
-            child = group.live.get(key)
-            if child is not None and child.record.state not in FINISHED:
-                ending.supersede(engine, child, ending.not_wanted(), now_ms)
+            _give_up(engine, group, key, now_ms)
         case Freeze(memo):
             group.record.memo = memo
             engine.persist(group.task)
@@ -237,6 +235,15 @@ def _spawn(engine: Engine, group: Group, spawn: Spawn, now_ms: int) -> None:
         make(engine, group, spawn, now_ms)
     else:
         group.waiting.append(spawn)
+
+
+def _give_up(engine: Engine, group: Group, key: str, now_ms: int) -> None:
+    """End a child that is not wanted; one that is not made yet is never made."""
+    child = group.live.get(key)
+    if child is not None:
+        ending.supersede(engine, child, ending.not_wanted(), now_ms)
+    else:
+        group.waiting = deque(spawn for spawn in group.waiting if spawn.key != key)
 
 
 def _advance(engine: Engine, group: Group, said: AttemptProgressed) -> None:

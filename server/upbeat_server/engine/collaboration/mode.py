@@ -96,7 +96,10 @@ class Release(msgspec.Struct, frozen=True):
 
 
 class Cancel(msgspec.Struct, frozen=True):
-    """End a child that is not wanted any more; ``ended`` tells of it. One that has ended stays as it is."""
+    """End a child that is not wanted any more; ``ended`` tells of it.
+
+    One that has ended stays as it is. One that still waits to be made never is, and nothing is told.
+    """
 
     key: str
 

@@ -26,6 +26,7 @@ from upbeat_server.engine.explain import explain
 from upbeat_server.engine.limits import Bounds, Limits
 from upbeat_server.engine.model import (
     Collaboration,
+    Parallel,
     Payload,
     RetryPolicy,
     Sequential,
@@ -33,6 +34,7 @@ from upbeat_server.engine.model import (
     TaskState,
 )
 
+ANY = 3  # Of join.
 ONCE = RetryPolicy(max_attempts=1)
 WORK = spec_of(retry=ONCE)
 
@@ -163,6 +165,20 @@ def test_a_child_that_ended_in_the_step_of_the_decision_stays_as_it_ended(play: 
     play << "finished c/fan/1 COMPLETED" << "ack c/fan/1.1 to a1: ACCEPTED" << "finished c COMPLETED"
     group = play.stored("c").group
     assert (group.completed, group.cancelled, group.result.wasted_ms) == (2, 0, 1_500)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_step_that_waits_and_is_given_up_is_never_made(play: Play, *, restarts: bool) -> None:
+    mode = Parallel((WORK, WORK, WORK), join=ANY, reducer=WORK)
+    play >> hello("a1") >> collaborate("c", mode, max_concurrency=1)
+    play << "assign c/step/0.1 to a1"
+    play >> result("c/step/0.1")
+    play << "finished c/step/0 COMPLETED" << "ack c/step/0.1 to a1: ACCEPTED" << "assign c/reducer.1 to a1"
+    if restarts:
+        play.restart() >> listening() >> hello("a1", holds=("c/reducer.1",))
+    play >> result("c/reducer.1")
+    play << "finished c/reducer COMPLETED" << "ack c/reducer.1 to a1: ACCEPTED" << "finished c COMPLETED"
+    assert play.stored("c").group.made == 2
 
 
 def test_losers_are_told_how_long_they_have_and_their_time_is_counted(play: Play) -> None:
