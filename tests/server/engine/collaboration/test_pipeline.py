@@ -312,7 +312,8 @@ def calls_per_event_max(item_count: int) -> int:
 
     def count(frame: FrameType, event: str, argument: object) -> None:
         nonlocal calls
-        calls += event == "call"
+        # The collector may run at any time, and what it calls costs the event nothing.
+        calls += event == "call" and "upbeat_server" in frame.f_code.co_filename
 
     for index in range(item_count - 1):
         for at in range(3):
