@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from upbeat_server.engine.model import DEFAULT_ATTEMPT_TIMEOUT_MS, DEFAULT_RETRY, SideEffects
+from upbeat_server.engine.collaboration.steps import steps_of
+from upbeat_server.engine.model import (
+    DEFAULT_ATTEMPT_TIMEOUT_MS,
+    DEFAULT_RETRY,
+    CustomMode,
+    Pipeline,
+    SideEffects,
+)
 from upbeat_server.rpc.mode_writer import fill_mode
 from upbeat_server.rpc.parts import fill_duration, fill_payload, fill_time
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from upbeat.v1 import task_spec_pb2
-    from upbeat_server.engine.model import Collaboration, RetryPolicy, TaskSpec
+    from upbeat_server.engine.events import Submission
+    from upbeat_server.engine.model import Collaboration, Payload, RetryPolicy, TaskSpec
+
+LABEL_BYTES = 4
+"""What a label takes more in a message than in the store."""
+COLLABORATION_BYTES = 128
+"""What an answer adds to a collaboration: its own defaults, which are said, and what a task has besides."""
 
 
 def fill_spec(message: task_spec_pb2.TaskSpec, spec: TaskSpec, *, with_payloads: bool) -> None:
@@ -38,6 +53,29 @@ def fill_spec(message: task_spec_pb2.TaskSpec, spec: TaskSpec, *, with_payloads:
     fill_duration(message.attempt_timeout, spec.attempt_timeout_ms)
     _fill_retry(message.retry, spec.retry)
     message.side_effects = SideEffects(spec.side_effects)  # type: ignore[assignment]
+
+
+def repeated_bytes(submission: Submission) -> int:
+    """About what the answer to the submission of a collaboration repeats of it; 0 for work.
+
+    Its bytes as they are stored are no fewer than those of its message, but for labels.
+    """
+    spec = submission.spec
+    if spec.collaboration is None:
+        return 0
+    size = len(submission.spec_bytes) + COLLABORATION_BYTES
+    for part in (spec, *steps_of(spec)):
+        size += LABEL_BYTES * len(part.labels) - sum(len(payload.data) for payload in _payloads(part))
+    return size
+
+
+def _payloads(spec: TaskSpec) -> Iterator[Payload]:
+    yield spec.input
+    mode = None if spec.collaboration is None else spec.collaboration.mode
+    if isinstance(mode, Pipeline):
+        yield from mode.items
+    elif isinstance(mode, CustomMode):
+        yield mode.params
 
 
 def fill_collaboration(

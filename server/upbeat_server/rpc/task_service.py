@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
@@ -17,6 +18,7 @@ from upbeat_server.rpc.ids import read_task_id
 from upbeat_server.rpc.page_token import PageTokens, read_page_size
 from upbeat_server.rpc.parts import fill_time
 from upbeat_server.rpc.refusals import refusal_message
+from upbeat_server.rpc.spec_writer import repeated_bytes
 from upbeat_server.rpc.submission_stream import SubmissionCall, namespace_mismatch
 from upbeat_server.rpc.task_watch import TaskWatchCall
 from upbeat_server.rpc.validate import SubmissionReader
@@ -33,6 +35,8 @@ BATCH_MAX = 1_000
 PAGE_DEFAULT = 50
 PAGE_MAX = 1_000
 WAIT_MS_MAX = 600_000
+PORTION_BYTES = 128 << 10
+"""Written of a page at once: tasks with a thousand steps take 30 ms for each MiB."""
 MESSAGE_BYTES_MAX = 1_024
 
 
@@ -80,7 +84,6 @@ class TaskService:
             raise invalid(
                 "requests", f"has {len(request.requests):,} entries; 1 to {BATCH_MAX:,} are allowed"
             )
-        self._expect_answer_to_fit(request)
         answers: list[Submission | TaskSnapshot | Refusal] = []
         for inner in request.requests:
             if inner.namespace and inner.namespace != namespace:
@@ -88,6 +91,7 @@ class TaskService:
             else:
                 answers.append(self._reader.read(inner))
         submissions = [answer for answer in answers if isinstance(answer, Submission)]
+        self._expect_answer_to_fit(request, submissions)
         decided = iter(await self._orchestrator.submit(namespace, submissions) if submissions else ())
         response = pb.BatchSubmitTasksResponse()
         for answer in answers:
@@ -175,17 +179,19 @@ class TaskService:
             response.closest_agents.add(agent_id=fit.agent_id, lacks=fit.lacks, free_slots=fit.free_slots)
         return response
 
-    def _expect_answer_to_fit(self, batch: pb.BatchSubmitTasksRequest) -> None:
-        """Refuse a batch whose answer, which repeats all but the inputs, a caller could not take."""
+    def _expect_answer_to_fit(self, batch: pb.BatchSubmitTasksRequest, submissions: list[Submission]) -> None:
+        """Refuse a batch whose answer, which repeats all but the payloads, a caller could not take."""
         most = self._payloads.page_bytes_max
-        if batch.ByteSize() <= most:
+        repeated = sum(map(repeated_bytes, submissions))
+        if batch.ByteSize() + repeated <= most:
             return
-        size = sum(inner.spec.ByteSize() - inner.spec.input.ByteSize() for inner in batch.requests)
+        plain = (inner.spec for inner in batch.requests if not inner.spec.HasField("collaboration"))
+        size = repeated + sum(spec.ByteSize() - spec.input.ByteSize() for spec in plain)
         if size > most:
             raise invalid(
                 "requests",
-                f"have {size:,} bytes besides their inputs, which the answer repeats; the limit is {most:,}: "
-                "send several batches",
+                f"have {size:,} bytes besides their payloads, which the answer repeats; "
+                f"the limit is {most:,}: send several batches",
             )
 
     async def _fill_page(
@@ -193,7 +199,7 @@ class TaskService:
     ) -> bool:
         """Fill a page; whether there is more behind it."""
         bytes_max = self._payloads.page_bytes_max
-        page_bytes = 0
+        page_bytes = unseen_bytes = 0
         after_id = query.after_id
         while True:
             rows = await self._orchestrator.list_tasks(
@@ -206,7 +212,12 @@ class TaskService:
                     return True
                 added = response.tasks.add()
                 self._writer.fill(added, row, namespace, view)
-                page_bytes += added.ByteSize() + 8
+                size_bytes = added.ByteSize() + 8
+                page_bytes += size_bytes
+                unseen_bytes += size_bytes
+                if unseen_bytes > PORTION_BYTES:  # Others want to be served, too.
+                    unseen_bytes = 0
+                    await asyncio.sleep(0)
                 if page_bytes > bytes_max and len(response.tasks) > 1:
                     del response.tasks[-1]
                     return True

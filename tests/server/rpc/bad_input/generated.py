@@ -47,6 +47,12 @@ _KNOWN: dict[str, tuple[str, ...]] = {
     "page_token": (TOKEN, ""),
     "order_by": ("", "create_time desc"),
     "selector": ("", 'labels.a == "x"', "labels.a.startsWith('x') || size(labels) > 3", "((((", "labels[0]"),
+    "accept": ("output", "output.a > 1", "((", "labels.a"),
+    "map_over": ("", "/a"),
+    "items_pointer": ("", "/a"),
+    "pointer": ("", "/a/0"),
+    "vote": ("", "/a"),
+    "score": ("/a", ""),
     "filter": (
         "",
         "state = QUEUED",

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.server.rpc.bad_input.case import (
     CONNECT,
     STREAM,
+    SUBMIT,
     agents_pb,
     collaborations_pb,
     sample_pb,
@@ -35,6 +36,7 @@ from tests.server.rpc.bad_input.generated import (
 )
 from tests.server.rpc.bad_input.whole_server import WholeServer, is_fit_for_callers
 from tests.support.runtime import PATIENCE_S
+from upbeat.v1 import task_spec_pb2
 from upbeat_server.rpc.reflection import V1, V1ALPHA
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -52,6 +54,7 @@ METHODS: dict[str, MethodDescriptor] = {
 }
 STREAMS = (CONNECT, STREAM)  # Sequences of their frames are in test_generated_streams.py.
 WAITS_MS_MAX = 50
+MODES = [field.name for field in task_spec_pb2.Collaboration.DESCRIPTOR.oneofs_by_name["mode"].fields]
 
 
 def valid_bytes(method: str) -> tuple[bytes, ...]:
@@ -110,6 +113,19 @@ async def test_arbitrary_messages_get_a_status_of_the_contract(
     known = await known_now(server)
     for message in data.draw(st.lists(messages(METHODS[method].input_type), min_size=1, max_size=6)):
         await send(server, method, bounded(resolve(message, known)).SerializeToString())
+    await server.is_unharmed()
+
+
+@budget(40)
+@given(data=st.data())
+async def test_arbitrary_collaborations_get_a_status_of_the_contract(
+    server: WholeServer, data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(MODES))
+    request = tasks_pb.SubmitTaskRequest()
+    mode = getattr(request.spec.collaboration, name)
+    mode.CopyFrom(data.draw(messages(mode.DESCRIPTOR)))
+    await send(server, SUBMIT, request.SerializeToString())
     await server.is_unharmed()
 
 
