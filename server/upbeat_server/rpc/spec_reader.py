@@ -74,7 +74,7 @@ class SpecReader:
             draft = _draft(message, self._step, faults)
             if not draft["type"]:
                 faults.add("spec.type", "must be set: it says what is to be done; or set collaboration")
-        return TaskSpec("") if faults else _finished(draft)
+        return _finished(draft)
 
     def read_content(self, value: payload_pb2.Payload, field: str, faults: Faults) -> Payload:
         """A payload that is handed to an agent."""

@@ -158,6 +158,17 @@ def test_a_field_out_of_bounds_is_refused_by_name(mode: str, fields: dict[str, A
     assert list(faults_of(READER, **{mode: fields})) == [f"{mode}.{at}"]
 
 
+def test_a_fault_hides_no_other() -> None:
+    candidates = [{"type": "a b"}, UNSAFE, {"collaboration": {"sequential": {"steps": [UNSAFE]}}}]
+    faults = faults_of(READER, competitive={"candidates": candidates, "accept": "output.a"})
+    assert set(faults) == {
+        "competitive.candidates[0].type",
+        "competitive.candidates[1].side_effects",
+        "competitive.candidates[2]",
+        "competitive.accept",
+    }
+
+
 def test_a_quorum_beyond_the_voters_is_told_both() -> None:
     words = faults_of(READER, consensus={"voter": STEP, "quorum": 4})["consensus.quorum"]
     assert words == "4 is not from 1 to voters (3); 0 means half and one"
