@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from upbeat.client import Client
-    from upbeat.collaboration.steps import AnyStep
+    from upbeat.collaboration.steps import AnyStep, Step
     from upbeat.collaboration.terms import Aggregate
     from upbeat.core import Core
     from upbeat.skill import In, Kind, Out
@@ -220,7 +220,23 @@ class CollaborationCalls:
     @overload
     async def race(
         self,
-        candidate: AnyStep[In, Out] | list[Kind[In, Out]],
+        candidate: Kind[In, Out],
+        value: In,
+        **options: Unpack[RaceCall],
+    ) -> Out: ...
+
+    @overload
+    async def race(
+        self,
+        candidate: Step[In, Out],
+        value: In,
+        **options: Unpack[RaceCall],
+    ) -> Out: ...
+
+    @overload
+    async def race(
+        self,
+        candidate: list[Kind[In, Out]],
         value: In,
         **options: Unpack[RaceCall],
     ) -> Out: ...
