@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast, overload
 
 from upbeat import codec
 from upbeat.collaboration.bound import Bound, BoundParallel, BoundPipeline
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from upbeat.client import Client
     from upbeat.collaboration.steps import AnyStep, Step
-    from upbeat.collaboration.terms import Aggregate
+    from upbeat.collaboration.terms import Aggregate, OutputForm
     from upbeat.core import Core
     from upbeat.skill import In, Kind, Out
     from upbeat.spec import Seconds
@@ -106,19 +106,39 @@ class CollaborationCalls:
 
     @overload
     def parallel(
-        self, *steps: AnyStep[Any, Any] | str, reducer: AnyStep[Any, Out], **options: Unpack[ParallelOptions]
+        self,
+        *steps: AnyStep[Any, Any] | str,
+        reducer: AnyStep[Any, Out],
+        output_form: OutputForm | None = ...,
+        **options: Unpack[ParallelOptions],
     ) -> BoundParallel[Any, Out]: ...
 
     @overload
     def parallel(
-        self, *steps: AnyStep[In, Out], reducer: None = ..., **options: Unpack[ParallelOptions]
+        self,
+        first: AnyStep[In, Out],
+        /,
+        *steps: AnyStep[In, Out],
+        reducer: None = ...,
+        output_form: Literal["list"] | None = ...,
+        **options: Unpack[ParallelOptions],
     ) -> BoundParallel[In, list[Out]]: ...
 
     @overload
     def parallel(
         self,
         *steps: AnyStep[Any, Any] | str,
+        reducer: None = ...,
+        output_form: Literal["by_name"],
+        **options: Unpack[ParallelOptions],
+    ) -> BoundParallel[Any, dict[str, Any]]: ...
+
+    @overload
+    def parallel(
+        self,
+        *steps: AnyStep[Any, Any] | str,
         reducer: AnyStep[Any, Any] | str | None = ...,
+        output_form: OutputForm | None = ...,
         **options: Unpack[ParallelOptions],
     ) -> BoundParallel[Any, Any]: ...
 
@@ -126,10 +146,12 @@ class CollaborationCalls:
         self,
         *steps: AnyStep[Any, Any] | str,
         reducer: AnyStep[Any, Any] | str | None = None,
+        output_form: OutputForm | None = None,
         **options: Unpack[ParallelOptions],
     ) -> BoundParallel[Any, Any]:
         """Steps at the same time, as `upbeat.parallel` makes them: `await up.parallel(A).map(items)`."""
-        return BoundParallel(self._client, parallel(*steps, reducer=reducer, **options))
+        kind = parallel(*steps, reducer=reducer, output_form=output_form, **options)
+        return BoundParallel(self._client, kind)
 
     @overload
     def pipeline(

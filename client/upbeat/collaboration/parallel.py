@@ -6,7 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack, overload
 
 from google.protobuf.message import Message
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from upbeat.collaboration.steps import AnyStep
+    from upbeat.collaboration.terms import OutputForm
     from upbeat.v1 import task_spec_pb2
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,63}")
@@ -45,7 +46,7 @@ class Parallel(Collaboration[In, Out]):
         reducer: AnyStep[Any, Any] | str | None,
     ) -> None:
         options = implied(options, "join", {"quorum": "quorum"})
-        super().__init__(options, ParallelOptions.__annotations__)
+        super().__init__(options, {**ParallelOptions.__annotations__, "output_form": None})
         steps = [as_step(part) for part in parts]
         self._kinds = [step.kind for step in steps]
         self._mode.steps.extend(step.message for step in steps)
@@ -168,20 +169,38 @@ def unbundled(value: Any) -> payload_pb2.Payload:
 
 @overload
 def parallel(
-    *steps: AnyStep[Any, Any] | str, reducer: AnyStep[Any, Out], **options: Unpack[ParallelOptions]
+    *steps: AnyStep[Any, Any] | str,
+    reducer: AnyStep[Any, Out],
+    output_form: OutputForm | None = ...,
+    **options: Unpack[ParallelOptions],
 ) -> Parallel[Any, Out]: ...
 
 
 @overload
 def parallel(
-    *steps: AnyStep[In, Out], reducer: None = ..., **options: Unpack[ParallelOptions]
+    first: AnyStep[In, Out],
+    /,
+    *steps: AnyStep[In, Out],
+    reducer: None = ...,
+    output_form: Literal["list"] | None = ...,
+    **options: Unpack[ParallelOptions],
 ) -> Parallel[In, list[Out]]: ...
 
 
 @overload
 def parallel(
     *steps: AnyStep[Any, Any] | str,
+    reducer: None = ...,
+    output_form: Literal["by_name"],
+    **options: Unpack[ParallelOptions],
+) -> Parallel[Any, dict[str, Any]]: ...
+
+
+@overload
+def parallel(
+    *steps: AnyStep[Any, Any] | str,
     reducer: AnyStep[Any, Any] | str | None = ...,
+    output_form: OutputForm | None = ...,
     **options: Unpack[ParallelOptions],
 ) -> Parallel[Any, Any]: ...
 
@@ -189,6 +208,7 @@ def parallel(
 def parallel(
     *steps: AnyStep[Any, Any] | str,
     reducer: AnyStep[Any, Any] | str | None = None,
+    output_form: OutputForm | None = None,
     **options: Unpack[ParallelOptions],
 ) -> Parallel[Any, Any]:
     """Steps at the same time, on the same input; or one step for each item of `map_over`.
@@ -197,4 +217,4 @@ def parallel(
     where all steps have the same types. Raises ValueError, TypeError and CodecError
     for what cannot be expressed.
     """
-    return Parallel(steps, options, reducer)
+    return Parallel(steps, {**options, "output_form": output_form}, reducer)

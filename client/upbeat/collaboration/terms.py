@@ -98,7 +98,6 @@ class ParallelOptions(GroupOptions, total=False):
     join: Join
     quorum: int
     failure_policy: FailurePolicy
-    output_form: OutputForm
 
 
 class PipelineOptions(GroupOptions, total=False):

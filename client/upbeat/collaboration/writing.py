@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf import json_format
+from google.protobuf import json_format, message_factory
 
 from upbeat import codec
 from upbeat.collaboration.steps import as_step
@@ -58,7 +58,7 @@ def _message_of(field: FieldDescriptor, value: Any) -> Any:
         return as_step(value).message
     if kind == "upbeat.v1.Payload":
         return codec.encode(value)
-    message = field.message_type._concrete_class()  # type: ignore[union-attr]
+    message: Any = message_factory.GetMessageClass(field.message_type)()  # type: ignore[arg-type]
     if isinstance(value, StopWhen):
         message.pointer = value.pointer
         json_format.ParseDict(to_json(value.equals), message.equals)

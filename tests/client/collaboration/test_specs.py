@@ -239,7 +239,7 @@ def test_a_custom_mode_gets_its_steps_and_parameters() -> None:
             {f.name for f in wire.Collaboration.DESCRIPTOR.oneofs[0].fields},
         ),
         (wire.Sequential, terms.SequenceOptions, {"steps"}),
-        (wire.Parallel, terms.ParallelOptions, {"steps", "reducer"}),
+        (wire.Parallel, terms.ParallelOptions, {"steps", "reducer", "output_form"}),
         (wire.Pipeline, terms.PipelineOptions, {"stages", "items", "open", "items_pointer"}),
         (wire.Consensus, terms.ConsensusOptions, {"voter", "aggregate"}),
         (wire.Competitive, terms.RaceOptions, {"candidates", "count"}),
