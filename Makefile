@@ -12,7 +12,7 @@ PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-che
 BUF := build/buf-$(BUF_VERSION)/node_modules/.bin/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench ballots abuse sim faults power soak lowest proto image pins clean python lint types layers contract
+.PHONY: help run test check format bench ballots abuse sim faults nested power soak lowest proto image pins clean python lint types layers contract
 
 help: ## Print the targets
 	@echo "upbeat: targets of make"
@@ -74,6 +74,10 @@ sim: .venv/dev.stamp build/stubs.sha256 ## Simulate RUNS seeds (1000) from SEED 
 faults: .venv/dev.stamp build/stubs.sha256 ## Kill and stop servers and agents under load (ROUNDS=100 SEED=1 KIND=mixed)
 	.venv/bin/python -m tests.faults --rounds $(or $(ROUNDS),100) --seed $(or $(SEED),1) \
 		--kind $(or $(KIND),mixed)
+
+nested: .venv/dev.stamp build/stubs.sha256 ## Kill a server KILLS times (5) amid COLLABORATIONS (200) in each other
+	NESTED_COLLABORATIONS=$(or $(COLLABORATIONS),200) NESTED_KILLS=$(or $(KILLS),5) NESTED_SEED=$(or $(SEED),1) \
+		.venv/bin/python -m pytest -o timeout=900 tests/faults/test_nested_kills.py $(ARGS)
 
 soak: .venv/dev.stamp build/stubs.sha256 ## Load a server with churn and see whether it levels off (MINUTES=10)
 	.venv/bin/python -m tests.soak --minutes $(or $(MINUTES),10) $(ARGS)

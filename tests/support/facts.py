@@ -97,6 +97,14 @@ class Began(Noted, frozen=True):
     attempt: int
 
 
+class Worked(Noted, frozen=True):
+    """A handler begins on work with this idempotency key."""
+
+    key: str
+    task_id: str
+    agent_id: str
+
+
 class Stopped(Noted, frozen=True):
     """A handler was told to stop."""
 
@@ -162,6 +170,7 @@ Fact: TypeAlias = (
     | CancelAnswered
     | Assigned
     | Began
+    | Worked
     | Stopped
     | Reported
     | Judged

@@ -25,6 +25,8 @@ from upbeat.session import Session
 from upbeat.v1 import agent_service_pb2 as wire
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from upbeat.effects import Effect
 
 STUBBORN_EVERY = 3
@@ -124,7 +126,12 @@ async def main(address: str, file: str, process: str, slots: str, *agent_ids: st
     RecordedSession.file = FactFile(Path(file))
     RecordedSession.process = process
     upbeat.agent.Session = RecordedSession  # type: ignore[attr-defined]
-    lives = [asyncio.create_task(make(agent_id, int(slots)).serve(address)) for agent_id in agent_ids]
+    await serve([make(agent_id, int(slots)) for agent_id in agent_ids], address)
+
+
+async def serve(agents: Iterable[Agent], address: str) -> None:
+    """Until standard input ends. Raises what an agent raises."""
+    lives = [asyncio.create_task(agent.serve(address)) for agent in agents]
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
 

@@ -22,6 +22,8 @@ LOOK_AGAIN_S = 0.02
 class RecordedFleet:
     """One process of agents at a time; its facts are kept over all of them."""
 
+    module = "tests.support.recorded_agents"
+
     def __init__(
         self,
         address: str,
@@ -50,7 +52,7 @@ class RecordedFleet:
         name = f"{self.agent_ids[0]}.{len(self._readers)}"
         path = self._folder / f"{name}.jsonl"
         self._readers.append(FactReader(path))
-        command = [*self._prefix, sys.executable, "-m", "tests.support.recorded_agents", self._address]
+        command = [*self._prefix, sys.executable, "-m", self.module, self._address]
         command += [str(path), name, str(self._slots), *self.agent_ids]
         with (self._folder / f"{name}.log").open("ab") as log:
             self._process = subprocess.Popen(
