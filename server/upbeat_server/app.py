@@ -27,6 +27,7 @@ from upbeat_server.rpc.door import Door
 from upbeat_server.rpc.health import HealthService
 from upbeat_server.rpc.identity import Authenticator, OpenDoor
 from upbeat_server.rpc.listener import Listener
+from upbeat_server.rpc.message_service import MessageService
 from upbeat_server.rpc.reflection import V1, V1ALPHA, ReflectionService
 from upbeat_server.rpc.sample_service import SampleService
 from upbeat_server.rpc.server import build_server
@@ -175,6 +176,7 @@ class App:
             tasks,
             AgentService(orchestrator, server_version()),
             CollaborationService(orchestrator),
+            MessageService(orchestrator),
             StatsService(orchestrator, self.recorder, self._clock, server_version()),
             SampleService(tasks, settings.sample),
         ]

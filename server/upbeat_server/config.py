@@ -290,6 +290,7 @@ class StreamSettings(Group):
     frame_bytes_max: Annotated[int, Field(ge=1 << 10, le=4 * MIB)] = MIB
     agent_items_max: Count = 65_536
     submission_streams_max: Count = 1_000
+    subscription_streams_max: Count = 10_000
     window: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     write_ms: Milliseconds = 30_000
     idle_frames_per_second: Annotated[int, Field(ge=1, le=1_000_000)] = 100
@@ -313,6 +314,7 @@ class PayloadSettings(Group):
     output_bytes_max: Annotated[int, Field(ge=1 << 10, le=4 * MIB)] = MIB
     frame_bytes_max: Annotated[int, Field(ge=1 << 16, le=8 * MIB)] = 4 * MIB
     chunk_bytes_max: Annotated[int, Field(ge=1 << 10, le=MIB)] = 64 << 10
+    message_bytes_max: Annotated[int, Field(ge=1 << 10, le=MIB)] = 64 << 10
     page_bytes_max: Annotated[int, Field(ge=1 << 16, le=4 * MIB)] = 3 * MIB
 
 

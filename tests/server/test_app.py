@@ -25,6 +25,7 @@ from tests.support.scripted import failure_of, reason_of
 from upbeat.v1 import (
     agent_service_pb2,
     collaboration_service_pb2,
+    message_service_pb2,
     sample_service_pb2,
     stats_service_pb2,
     task_pb2,
@@ -45,6 +46,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = (
     task_service_pb2.DESCRIPTOR.services_by_name["TaskService"],
     agent_service_pb2.DESCRIPTOR.services_by_name["AgentService"],
     collaboration_service_pb2.DESCRIPTOR.services_by_name["CollaborationService"],
+    message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],
     stats_service_pb2.DESCRIPTOR.services_by_name["StatsService"],
     sample_service_pb2.DESCRIPTOR.services_by_name["SampleService"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],

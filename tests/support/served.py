@@ -15,11 +15,13 @@ from upbeat.v1 import (
     agent_service_pb2,
     agent_service_pb2_grpc,
     collaboration_service_pb2_grpc,
+    message_service_pb2_grpc,
     task_service_pb2,
     task_service_pb2_grpc,
 )
 from upbeat_server.rpc.agent_service import AgentService
 from upbeat_server.rpc.collaboration_service import CollaborationService
+from upbeat_server.rpc.message_service import MessageService
 from upbeat_server.rpc.server import build_server
 from upbeat_server.rpc.task_service import TaskService
 from upbeat_server.runtime.orchestrator import Orchestrator
@@ -44,6 +46,7 @@ class Served:
         self.tasks: Any = task_service_pb2_grpc.TaskServiceStub(channel)
         self.agents: Any = agent_service_pb2_grpc.AgentServiceStub(channel)
         self.collaborations: Any = collaboration_service_pb2_grpc.CollaborationServiceStub(channel)
+        self.messages: Any = message_service_pb2_grpc.MessageServiceStub(channel)
 
     async def submit(self, task_type: str = "echo", **fields: Any) -> task_service_pb2.SubmitTaskResponse:
         """Submit one task."""
@@ -129,6 +132,7 @@ async def served(
             TaskService(orchestrator),
             AgentService(orchestrator, "upbeat test"),
             CollaborationService(orchestrator),
+            MessageService(orchestrator),
         ]
     )
     port = server.add_insecure_port("127.0.0.1:0")

@@ -15,6 +15,20 @@ if TYPE_CHECKING:
     from upbeat_server.engine.engine import Engine
 
 
+class BusCensus(msgspec.Struct, frozen=True):
+    """The message bus: what happened since the server started, and what there is."""
+
+    published: int = 0
+    delivered: int = 0  # Repeats included.
+    acked: int = 0
+    redelivered: int = 0
+    dead_lettered: int = 0
+    topics: int = 0
+    subscribers: int = 0
+    messages: int = 0
+    dead_letters: int = 0
+
+
 class Census(msgspec.Struct):
     """Counts of one namespace. Keys are the enums' numbers (TaskState, Priority, AgentState)."""
 
@@ -36,6 +50,7 @@ class Census(msgspec.Struct):
     groups_ended: dict[str, dict[int, int]] = {}
     hedges: int = 0
     wasted_ms: int = 0
+    bus: BusCensus = BusCensus()
 
 
 def census(engine: Engine, now_ms: int) -> Census:
@@ -66,6 +81,22 @@ def census(engine: Engine, now_ms: int) -> Census:
         groups_ended={mode: dict(counts) for mode, counts in counters.collaborations.items()},
         hedges=counters.hedges,
         wasted_ms=counters.wasted_ms,
+        bus=_bus(engine),
+    )
+
+
+def _bus(engine: Engine) -> BusCensus:
+    bus, counters = engine.bus, engine.counters
+    return BusCensus(
+        counters.published,
+        counters.delivered,
+        counters.acked,
+        counters.redelivered,
+        counters.dead_lettered,
+        len(bus.topics),
+        len(bus.subscriptions),
+        bus.shelf.stored,
+        len(bus.dead_letters.letters),
     )
 
 

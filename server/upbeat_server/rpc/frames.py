@@ -8,7 +8,7 @@ is no lease is answered UNKNOWN; one whose body is invalid fails its attempt
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from upbeat.v1 import agent_service_pb2
 from upbeat_server.engine import reasons
@@ -21,6 +21,7 @@ from upbeat_server.engine.events import (
     CapabilityChanged,
 )
 from upbeat_server.engine.model import Error, ResultOutcome, Usage
+from upbeat_server.rpc.bus_frames import BusReader, read_acks, read_subscribes, write_bus, write_publish_acks
 from upbeat_server.rpc.faults import Faults, cut_bytes, is_agent, is_plain, is_reason, is_type, read_labels
 from upbeat_server.rpc.ids import lease_number, lease_text, read_session_id, task_text
 from upbeat_server.rpc.parts import fill_duration, fill_error, fill_payload
@@ -46,8 +47,6 @@ DETAILS_MAX = 32
 DETAIL_BYTES_MAX = 1_024
 GOODBYE_BYTES_MAX = 255
 USAGE_MAX = 1 << 53
-
-UNSUPPORTED = ("publishes", "subscribes", "delivery_acks")
 
 
 def read_hello(hello: agent_service_pb2.Hello) -> AgentConnected:
@@ -105,6 +104,7 @@ class FrameReader:
     def __init__(self, payloads: PayloadBounds, outbox: AgentOutbox, capabilities: Iterable[str]) -> None:
         self._payloads = payloads
         self._outbox = outbox
+        self._bus = BusReader(payloads.message_bytes_max)
         self._offered = set(capabilities)  # As the frames so far have it: what bounds further ones.
 
     def read(self, message: agent_service_pb2.ConnectRequest) -> AgentFrame:
@@ -135,11 +135,23 @@ class FrameReader:
                 frame.goodbye = True
                 if len(value.reason.encode()) > GOODBYE_BYTES_MAX:
                     faults.add("goodbye.reason", f"is longer than {GOODBYE_BYTES_MAX} bytes")
-            elif name in UNSUPPORTED:
-                faults.add(name, "the message bus is not built yet", reasons.UNSUPPORTED_FIELD)
+            else:
+                self._bus_field(frame, name, value, faults)
         if faults:
             self._outbox.error(faults.refusal())
         return frame
+
+    def _bus_field(self, frame: AgentFrame, name: str, value: Any, faults: Faults) -> None:
+        if name == "publishes":
+            _bound(name, len(value))
+            frame.publishes = self._bus.publishes(value, self._outbox.mail)
+        elif name == "subscribes":
+            _bound(name, len(value))
+            frame.subscribes = read_subscribes(value, self._outbox.mail)
+        elif name == "delivery_acks":
+            _bound(name, len(value))
+            frame.delivery_acks = read_acks(value, name, faults)
+        self._outbox.stir()
 
     def _results(self, messages: object, faults: Faults) -> list[AttemptEnded]:
         results: list[AttemptEnded] = []
@@ -248,6 +260,9 @@ class FrameWriter:
             ack = message.result_acks.add(lease_id=lease, outcome=answer.outcome)
             if answer.error is not None:
                 fill_error(ack.error, answer.error)
+        if parcel.bus is not None:
+            write_bus(parcel.bus, message)
+            write_publish_acks(parcel.bus, message)
         if parcel.drain:
             message.drain.reason = parcel.drain
         if parcel.error is not None:

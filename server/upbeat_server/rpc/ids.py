@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from upbeat_server.engine.model import SessionId, TaskId
 from upbeat_server.runtime.refused import invalid
+
+if TYPE_CHECKING:
+    from upbeat_server.rpc.faults import Faults
 
 TASK_DIGITS = 16
 TASK_BITS = 63
@@ -38,6 +43,26 @@ def read_session_id(text: str, field: str) -> SessionId:
 def lease_number(text: str) -> int:
     """The lease that a text names; 0 if it is none of ours."""
     return _number(text, LEASE_DIGITS, LEASE_BITS)
+
+
+def delivery_text(subscription_id: int, sequence: int) -> str:
+    """What acknowledges a message of the bus."""
+    return f"{subscription_id:016x}{sequence:016x}"
+
+
+def read_delivery_id(text: str) -> tuple[int, int] | None:
+    """Subscription and sequence; None if it is no id of ours."""
+    subscription_id = _number(text[:TASK_DIGITS], TASK_DIGITS, TASK_BITS)
+    sequence = _number(text[TASK_DIGITS:], TASK_DIGITS, TASK_BITS)
+    return (subscription_id, sequence) if subscription_id and sequence else None
+
+
+def read_dead_letter_id(text: str, field: str, faults: Faults) -> int:
+    """The dead letter that a text names; 0 and a fault if it is none of ours."""
+    number = _number(text, TASK_DIGITS, TASK_BITS)
+    if not number:
+        faults.add(field, f"must be the {TASK_DIGITS} hexadecimal digits that the server gave")
+    return number
 
 
 def _number(text: str, digits: int, bits: int) -> int:

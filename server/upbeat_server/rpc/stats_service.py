@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from upbeat.v1 import stats_pb2, stats_service_pb2
 from upbeat_server.engine import reasons
+from upbeat_server.engine.census import BusCensus
 from upbeat_server.engine.model import FINISHED, AgentState, Priority, TaskState
 from upbeat_server.rpc.faults import Faults
 from upbeat_server.rpc.identity import Role
@@ -128,6 +129,9 @@ def _set_census(stats: stats_pb2.Stats, census: Census | None) -> None:
         if census is not None:
             queue.depth = census.queue_depth.get(priority, 0)
         _set_s(queue.oldest_age, 0 if census is None else census.oldest_age_ms.get(priority, 0) / 1000)
+    bus = BusCensus() if census is None else census.bus
+    for name in BusCensus.__struct_fields__:
+        setattr(stats.bus, name, getattr(bus, name))
     for agent_state in AgentState:
         stats.agents_by_state[agent_state.name] = 0 if census is None else census.agents.get(agent_state, 0)
     if census is not None:

@@ -26,6 +26,7 @@ class StreamBounds(msgspec.Struct, frozen=True):
     frame_bytes_max: int = MIB  # Of several items; a single one may be larger.
     agent_items_max: int = 65_536  # Answers that wait for an agent; beyond it the stream ends.
     submission_streams_max: int = 1_000  # STREAMS_EXHAUSTED
+    subscription_streams_max: int = 10_000  # STREAMS_EXHAUSTED
     window: int = 10_000  # Unfinished or unacknowledged submissions of one stream.
     write_ms: int = 30_000  # For a reader to take one frame; beyond it the stream ends (SLOW_READER).
     idle_frames_per_second: int = 100  # Read from one stream; more of them wait. Frames with work do not.
@@ -48,6 +49,7 @@ class PayloadBounds(msgspec.Struct, frozen=True):
     input_bytes_max: int = MIB  # TASK_TOO_LARGE
     output_bytes_max: int = MIB  # OUTPUT_TOO_LARGE
     chunk_bytes_max: int = 64 << 10
+    message_bytes_max: int = 64 << 10  # Of the bus.
     page_bytes_max: int = 3 * MIB  # A page, or a frame of a watch.
     frame_bytes_max: int = 4 * MIB  # What an agent may send at once.
 

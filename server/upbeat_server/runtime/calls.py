@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
+from upbeat_server.engine.commands import AckPublish, DeadLettersAnswered
 from upbeat_server.engine.model import Refusal
 from upbeat_server.runtime.refused import Refused
 from upbeat_server.runtime.snapshot import AgentSnapshot, TaskSnapshot
@@ -81,6 +82,14 @@ class Standing(msgspec.Struct, frozen=True):
 
 class GradeCall(PendingCall[Standing]):
     """A grade of a finished task."""
+
+
+class PublishCall(PendingCall[AckPublish]):
+    """A message for a topic."""
+
+
+class RuleCall(PendingCall[DeadLettersAnswered]):
+    """A wish to drop dead letters, or to send them again."""
 
 
 class DrainCall(PendingCall[AgentSnapshot]):

@@ -22,6 +22,7 @@ from upbeat_server.engine.model import (
     attempt_of,
     task_of,
 )
+from upbeat_server.runtime.bus_effects import BUS_EFFECTS
 from upbeat_server.runtime.calls import CancelCall, DrainCall, ItemsCall, SubmitCall
 from upbeat_server.runtime.collaboration_effects import grade_answered, items_answered
 from upbeat_server.runtime.outbox import Assignment
@@ -78,7 +79,7 @@ class Scene:
             self.observer.assigned(self.namespace.name, self.assigned)
 
     def session_for_work(self, session_id: int) -> AgentSession | None:
-        """The session that an assignment goes to."""
+        """The session that an assignment or an answer goes to; it is closed if that is too much."""
         session = self.namespace.sessions.get(session_id)
         if session is not None:
             self._assigned_to[session_id] = session
@@ -347,4 +348,5 @@ EFFECTS: dict[type, Effect] = {
     commands.AgentChanged: agent_changed,
     commands.ModeBroke: mode_broke,
     commands.PurgeFinished: purge_finished,
+    **BUS_EFFECTS,
 }

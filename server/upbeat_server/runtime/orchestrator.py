@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from upbeat_server.engine import census as engine_census
 from upbeat_server.engine import reasons
 from upbeat_server.runtime.agent_calls import AgentCalls
+from upbeat_server.runtime.bus_calls import BusCalls
 from upbeat_server.runtime.collaboration_calls import CollaborationCalls
 from upbeat_server.runtime.recovery import quiet_collector
 from upbeat_server.runtime.refused import SERVER_DRAINING
@@ -24,7 +25,7 @@ DRAIN_PORTION = 200
 DRAIN_PAUSE_S = 0.05
 
 
-class Orchestrator(CollaborationCalls, AgentCalls):
+class Orchestrator(CollaborationCalls, AgentCalls, BusCalls):
     """All namespaces of a server, and the loop that runs them. Made on the event loop it runs on."""
 
     _running: asyncio.Task[None] | None = None
@@ -83,6 +84,7 @@ class Orchestrator(CollaborationCalls, AgentCalls):
         return {
             "agent": sum(len(namespace.sessions) for namespace in namespaces),
             "submissions": self._submission_streams,
+            "subscriptions": self._subscription_streams,
             "watch": sum(n.task_watches.count + n.agent_watches.count for n in namespaces),
         }
 

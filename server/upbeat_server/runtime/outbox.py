@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from upbeat_server.runtime.mailbag import BusParcel, Mailbag
+
 if TYPE_CHECKING:
     from upbeat_server.engine.commands import Welcome
     from upbeat_server.engine.events import AttemptProgressed
@@ -63,6 +65,7 @@ class Parcel(msgspec.Struct):
     answers: list[ResultAnswer] = []
     drain: str = ""
     error: Refusal | None = None
+    bus: BusParcel | None = None
 
 
 class AgentOutbox:
@@ -75,6 +78,7 @@ class AgentOutbox:
         self._cancels: dict[int, Cancellation] = {}
         self._answers: deque[ResultAnswer] = deque()
         self._errors: deque[Refusal] = deque()
+        self.mail = Mailbag(bounds)
         self._drain = ""
         self._signal = asyncio.Event()
         self._is_finishing = False
@@ -86,7 +90,7 @@ class AgentOutbox:
         Assignments and cancels do not count: there is one at most for each slot, however slow
         the reader, and a new agent with many slots has not been slow at all.
         """
-        return len(self._answers) + len(self._errors) > self._bounds.agent_items_max
+        return len(self._answers) + len(self._errors) + self.mail.answers > self._bounds.agent_items_max
 
     def welcome(self, welcome: Welcome) -> None:
         """Answer hello."""
@@ -119,6 +123,10 @@ class AgentOutbox:
         self._errors.append(refusal)
         self._signal.set()
 
+    def stir(self) -> None:
+        """Something was put into the mail."""
+        self._signal.set()
+
     def finish(self) -> None:
         """Nothing comes any more: what waits is sent, then ``take`` answers None."""
         self._is_finishing = True
@@ -141,6 +149,7 @@ class AgentOutbox:
             or self._welcome
             or self._errors
             or self._drain
+            or self.mail
         )
 
     def _pack(self) -> Parcel:
@@ -156,6 +165,8 @@ class AgentOutbox:
         if self._cancels:
             for lease_id in list(islice(self._cancels, room)):
                 parcel.cancels.append(self._cancels.pop(lease_id))
+        if self.mail:
+            parcel.bus = self.mail.pack()
         return parcel
 
     def _pack_assignments(self, parcel: Parcel, items_max: int) -> None:

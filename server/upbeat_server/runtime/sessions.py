@@ -70,6 +70,7 @@ class AgentSession:
         frame.session_id = self.session_id
         self._frames_waiting += 1
         items = 1 + len(frame.results) + len(frame.acks) + len(frame.progress)
+        items += len(frame.publishes) + len(frame.subscribes) + len(frame.delivery_acks)
         self._inbox.push(self.namespace, frame, items, size, self._stepped)
 
     def peer_ended(self) -> None:

@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from upbeat.v1 import stats_pb2, stats_service_pb2
 from upbeat_server.clock import SystemClock
 from upbeat_server.engine import reasons
-from upbeat_server.engine.census import Census
+from upbeat_server.engine.census import BusCensus, Census
 from upbeat_server.engine.model import Attempt, AttemptOutcome, TaskRecord, TaskSpec, TaskState
 from upbeat_server.rpc import stats_service
 from upbeat_server.rpc.stats_service import StatsService
@@ -33,6 +33,7 @@ COUNTED = Census(
     groups_ended={"consensus": {4: 5, 5: 1, 6: 0}, "fan": {4: 0, 5: 0, 6: 3}},
     hedges=4,
     wasted_ms=1_500,
+    bus=BusCensus(9, 8, 7, 6, 5, 4, 3, 2, 1),
 )
 
 
@@ -126,6 +127,12 @@ async def test_the_server_tells_of_itself(service: StatsService) -> None:
     assert stats.server_version == "upbeat/1.2.3"
     assert stats.uptime.ToMilliseconds() == 1_000
     assert stats.time.seconds > 0
+
+
+async def test_the_bus_is_counted(service: StatsService) -> None:
+    bus = (await stats_of(service)).bus
+    assert [figure for _, figure in bus.ListFields()] == [9, 8, 7, 6, 5, 4, 3, 2, 1]
+    assert (bus.published, bus.redelivered, bus.dead_lettered, bus.dead_letters) == (9, 6, 5, 1)
 
 
 async def test_no_field_of_the_contract_is_left_out(service: StatsService) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 from prometheus_client.exposition import choose_encoder, generate_latest
 
-from upbeat_server.engine.census import Census
+from upbeat_server.engine.census import BusCensus, Census
 from upbeat_server.telemetry.metrics import Metrics
 from upbeat_server.telemetry.recorder import Recorder
 
@@ -26,6 +26,7 @@ COUNTED = Census(
     slots_in_use=6,
     queue_bytes=1_000,
     signatures=2,
+    bus=BusCensus(9, 8, 7, 6, 5, 4, 3, 2, 1),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.server.rpc.bad_input import bus_frames
 from tests.server.rpc.bad_input.case import NO_LEASE, FrameCase, agents_pb
 
 NAN, INFINITE = float("nan"), float("inf")
@@ -120,10 +121,24 @@ CASES = [
         for n in (-1, 2**63 - 1)
     ),
     usage("cost beyond 2^53", "cost_micros", 2**53 + 1),
-    # The bus is in the contract and not built.
-    bad("publish", "publishes", "UNSUPPORTED_FIELD", publishes=[{"topic": "\n", "payload": {"data": b"\0"}}]),
-    bad("subscribe", "subscribes", "UNSUPPORTED_FIELD", subscribes=[{"topic": "#"}]),
-    bad("delivery ack", "delivery_acks", "UNSUPPORTED_FIELD", delivery_acks=[{"delivery_id": "../x"}]),
+    # The bus.
+    *(
+        bad(f"delivery ack {what}", "delivery_acks[0].delivery_id", delivery_acks=[{"delivery_id": text}])
+        for what, text in {"that climbs": "../x", "of 10 KB": "1" * 10_240, "of zeros": "0" * 32}.items()
+    ),
+    FrameCase(
+        "ack of what nobody was sent",
+        agents_pb.ConnectRequest(delivery_acks=[{"delivery_id": f"{1:032x}"[:15] + "1" + "0" * 15 + "1"}]),
+    ),
+    # Answered by acknowledgements of their own, not by errors: test_bus_frames.py reads them.
+    *(
+        FrameCase(f"publish {row.name}", agents_pb.ConnectRequest(publishes=[row.frame]))
+        for row in bus_frames.PUBLISHES
+    ),
+    *(
+        FrameCase(f"subscribe {row.name}", agents_pb.ConnectRequest(subscribes=[row.frame]))
+        for row in bus_frames.SUBSCRIBES
+    ),
     # Coming and going.
     *(
         bad(

@@ -84,7 +84,7 @@ CASES = [
     bad_hello("SDK of 129 bytes", "sdk_version", sdk_version="x" * 129),
     *(
         invalid(f"10,001 {name}", CONNECT, frame(hello=hello().hello, **{name: [{}] * 10_001}), name)
-        for name in ("attempt_acks", "progress", "results")
+        for name in ("attempt_acks", "progress", "results", "publishes", "subscribes", "delivery_acks")
     ),
     invalid(
         "257 capability changes",

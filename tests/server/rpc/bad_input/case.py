@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from upbeat.v1 import (
     agent_service_pb2,
     collaboration_service_pb2,
+    message_service_pb2,
     sample_service_pb2,
     stats_service_pb2,
     task_service_pb2,
@@ -21,6 +22,7 @@ agents_pb: Any = agent_service_pb2
 collaborations_pb: Any = collaboration_service_pb2
 stats_pb: Any = stats_service_pb2
 sample_pb: Any = sample_service_pb2
+bus_pb: Any = message_service_pb2
 
 Code = grpc.StatusCode
 INVALID = Code.INVALID_ARGUMENT
@@ -32,6 +34,7 @@ WATCH, EXPLAIN = f"{TASKS}WatchTasks", f"{TASKS}ExplainTask"
 CONNECT = f"{AGENTS}Connect"
 COLLABORATIONS = "upbeat.v1.CollaborationService/"
 APPEND, CLOSE, GRADE = (f"{COLLABORATIONS}{name}" for name in ("AppendItems", "CloseItems", "GradeTask"))
+MESSAGES = "upbeat.v1.MessageService/"
 
 NOBODY = "0" * 15 + "1"
 """A task_id that no task has: no epoch is 0."""

@@ -7,6 +7,7 @@ from tests.server.rpc.bad_input import (
     collaboration_calls,
     collaborations,
     malformed,
+    messages,
     namespaces,
     other_services,
     queries,
@@ -24,5 +25,6 @@ CASES: tuple[Case, ...] = (
     *namespaces.CASES,
     *queries.CASES,
     *agents.CASES,
+    *messages.CASES,
     *other_services.CASES,
 )
