@@ -23,7 +23,7 @@ from upbeat_server.engine.model import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from upbeat_server.engine.collaboration.mode import Check, Move, Reducer, Spawn
+    from upbeat_server.engine.collaboration.mode import Check, Move, Reducer, Release, Spawn
     from upbeat_server.engine.model import Predicate, TaskRecord, Usage
     from upbeat_server.engine.task import Task
 
@@ -84,7 +84,7 @@ class Group:
         self.live: dict[str, Task] = {}  # Children that have not ended, by key.
         self.held: dict[str, None] = {}  # Of them, those that wait for their release.
         self.made: dict[str, TaskId] = {}  # Every child there ever was, in the order of ordinals.
-        self.waiting: deque[Spawn] = deque()  # Spawns that max_concurrency holds back.
+        self.waiting: deque[Spawn | Release] = deque()  # What max_concurrency holds back.
         self.seats: dict[str, str] = {}  # Key to panel, of children that have one.
         self.panels: dict[str, dict[str, str]] = {}  # Panel to key to the agent that has the seat.
         self.pending: list[Move] = []  # Moves of a reducer that was rebuilt, not made before the crash.

@@ -193,8 +193,8 @@ def _make_real(engine: Engine, group: Group, move: object, now_ms: int) -> None:
         case Spawn():
             if move.key not in group.made:
                 _spawn(engine, group, move, now_ms)
-        case Release(key):
-            _release(engine, group, key, now_ms)
+        case Release():
+            group.waiting.append(move)
         case Cancel(key):
             _give_up(engine, group, key, now_ms)
         case Freeze(memo):
@@ -243,7 +243,7 @@ def _give_up(engine: Engine, group: Group, key: str, now_ms: int) -> None:
     if child is not None:
         ending.supersede(engine, child, ending.not_wanted(), now_ms)
     else:
-        group.waiting = deque(spawn for spawn in group.waiting if spawn.key != key)
+        group.waiting = deque(move for move in group.waiting if move.key != key)
 
 
 def _advance(engine: Engine, group: Group, said: AttemptProgressed) -> None:
@@ -270,11 +270,17 @@ def _release(engine: Engine, group: Group, key: str, now_ms: int) -> None:
 
 
 def _fill(engine: Engine, group: Group, now_ms: int) -> list[Child]:
-    """Make the children that may be live. Answers those that a budget refuses, as if they had failed."""
+    """Make, or release, the children that may be live at once.
+
+    Answers those that a budget refuses, as if they had failed.
+    """
     most = group.collaboration.max_concurrency
     refused: list[Child] = []
     while group.waiting and group.concurrent < most and not group.is_over:
         spawn = group.waiting.popleft()
+        if isinstance(spawn, Release):
+            _release(engine, group, spawn.key, now_ms)
+            continue
         if spawn.key in group.made:
             continue
         over_budget = accounts.room_for_child(group)

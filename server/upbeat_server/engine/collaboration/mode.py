@@ -90,7 +90,7 @@ class Spawn(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True):
-    """Queue a child that was held."""
+    """Queue a child that was held. Those beyond ``max_concurrency`` wait with the spawns, in their order."""
 
     key: str
 

@@ -100,7 +100,7 @@ def _remember(group: Group, move: Move, now_ms: int) -> None:
             group.wake_ms = now_ms + max(1, after_ms)
         case Release(key):
             if key in group.held:
-                group.pending.append(move)
+                group.waiting.append(move)
         case Freeze(memo):
             if memo != group.record.memo:
                 group.pending.append(move)

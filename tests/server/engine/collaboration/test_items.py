@@ -48,6 +48,17 @@ def test_items_wait_until_the_first_stage_has_room(play: Play) -> None:
     play.skip()
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_no_more_items_are_at_work_than_children_may_be_live(play: Play, *, restarts: bool) -> None:
+    play >> hello("a1", slots=9) >> collaborate("c", pipe(), max_concurrency=1) >> append("c", b"1", b"2")
+    play << "items 2" << "assign c/item/0/stage/0.1 to a1"
+    if restarts:
+        play.restart() >> listening() >> hello("a1", slots=9, holds=("c/item/0/stage/0.1",))
+    assert play.task("c/item/1/stage/0").record.state == TaskState.PENDING
+    play >> answer("c/item/0/stage/0.1", b"1")
+    assert play.said[-1] == "assign c/item/1/stage/0.1 to a1"
+
+
 def test_a_pipeline_ends_when_its_items_are_closed_and_done(play: Play) -> None:
     play >> hello("a1", slots=9) >> collaborate("c", pipe(WORK, WORK)) >> append("c", b"1")
     play >> answer("c/item/0/stage/0.1", b'"a"') >> answer("c/item/0/stage/1.1", b'"b"')
