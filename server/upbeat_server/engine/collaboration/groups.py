@@ -231,10 +231,10 @@ def _spawn(engine: Engine, group: Group, spawn: Spawn, now_ms: int) -> None:
         group.seats[spawn.key] = spawn.panel
     if spawn.hedge:
         engine.counters.hedges += 1
-    if spawn.held:
+    if spawn.held and accounts.room_for_child(group) is None:
         make(engine, group, spawn, now_ms)
     else:
-        group.waiting.append(spawn)
+        group.waiting.append(spawn)  # A held one is refused there.
 
 
 def _give_up(engine: Engine, group: Group, key: str, now_ms: int) -> None:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.fan_mode import FanMode, fan
-from tests.support.lines import ack, collaborate, failure, hello, listening, reject, result, spec_of
+from tests.support.lines import (
+    ack,
+    answer,
+    append,
+    close,
+    collaborate,
+    failure,
+    hello,
+    listening,
+    reject,
+    result,
+    spec_of,
+)
 from tests.support.play import Play
 from upbeat_server.engine.model import (
     Budget,
     Collaboration,
+    Pipeline,
     RetryPolicy,
     Sequential,
     TaskSpec,
@@ -18,6 +32,7 @@ from upbeat_server.engine.model import (
     Usage,
 )
 
+DROP = 2  # Of on_item_failure.
 WORK = spec_of(retry=RetryPolicy(max_attempts=1))
 OFTEN = spec_of(retry=RetryPolicy(max_attempts=10, initial_backoff_ms=0, max_backoff_ms=0))
 
@@ -50,6 +65,20 @@ def test_a_mode_may_decide_without_what_the_budget_refused(play: Play) -> None:
     play.together(result("c/fan/0.1"), result("c/fan/1.1"))
     play.skip()
     assert play.stored("c").state == TaskState.COMPLETED
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_an_item_beyond_max_children_counts_as_failed(play: Play, *, restarts: bool) -> None:
+    mode = Pipeline((WORK,), open=True, on_item_failure=DROP)
+    play >> hello("a1", slots=4) >> collaborate("c", mode, budget=Budget(children_max=1))
+    play >> append("c", b"1", b"2")
+    assert play.task("c").group.made_below == 1
+    if restarts:
+        play.restart() >> listening() >> hello("a1", slots=4, holds=("c/item/0/stage/0.1",))
+    play >> answer("c/item/0/stage/0.1", b'"a"') >> close("c")
+    play.skip()
+    assert play.stored("c").output.data == b'["a"]'
+    assert (play.stored("c").group.made, play.stored("c").group.result.failed_items) == (1, 1)
 
 
 def test_attempts_are_bounded_over_all_children_and_retries(play: Play) -> None:
