@@ -12,7 +12,7 @@ PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-che
 BUF := build/buf-$(BUF_VERSION)/node_modules/.bin/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench ballots abuse sim faults nested power soak lowest proto image pins clean python lint types layers contract
+.PHONY: help run test check format bench collaborations ballots abuse sim faults nested power soak lowest proto image pins clean python lint types layers contract
 
 help: ## Print the targets
 	@echo "upbeat: targets of make"
@@ -54,6 +54,9 @@ format: .venv/dev.stamp ## Format the code and repair what ruff can
 
 bench: .venv/dev.stamp build/stubs.sha256 ## Measure throughput and latency (ARGS go to the benchmark)
 	.venv/bin/python -m tests.bench $(ARGS)
+
+collaborations: .venv/dev.stamp build/stubs.sha256 ## Measure whether pipelines and races keep their time
+	.venv/bin/python -m tests.bench.collaborations $(ARGS)
 
 ballots: .venv/dev.stamp build/stubs.sha256 ## Hold votes with recorded ballots: DATA=file (QUESTIONS=all SEEDS=1)
 	@test -n "$(DATA)" || { echo "SKIPPED: name a file of recorded ballots: make ballots DATA=path"; exit 0; }; \

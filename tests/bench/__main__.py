@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import subprocess
 import sys
-import tempfile
 import time
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import grpc.aio
@@ -17,49 +13,22 @@ import grpc.aio
 from tests.bench.caller import closed_loop, open_loop
 from tests.bench.echo_agents import CHANNEL_OPTIONS
 from tests.bench.figures import OUT, Figure, latencies, table, write
-from tests.support.server_process import ServerProcess
+from tests.bench.processes import agents_process, server
 from upbeat.v1 import stats_service_pb2 as stats_wire
 from upbeat.v1 import task_service_pb2 as wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+ECHO = "tests.bench.echo_agents"
 Unary: TypeAlias = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
 
 PAYLOAD = b"x" * 256
-STORES = {"durable": "sqlite:{folder}/bench.db", "memory": "memory"}
-
-
-@contextmanager
-def echo_agents(address: str, agents: int, slots: int, *, hold: bool = False) -> Iterator[None]:
-    """Agents in a process of their own, all connected."""
-    command = [sys.executable, "-m", "tests.bench.echo_agents", address, str(agents), str(slots)]
-    process = subprocess.Popen(
-        [*command, *(["hold"] if hold else [])], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        if process.stdout is None or process.stdout.readline() != "ready\n":
-            message = "the agents did not connect"
-            raise RuntimeError(message)
-        yield
-    finally:
-        process.kill()
-        process.communicate()
-
-
-@contextmanager
-def server(store: str) -> Iterator[ServerProcess]:
-    """A fresh server."""
-    with (
-        tempfile.TemporaryDirectory(prefix="upbeat-bench-") as folder,
-        ServerProcess(STORES[store].format(folder=folder), Path(folder)) as process,
-    ):
-        yield process
 
 
 def throughput(store: str, agents: int, slots: int, tasks: int) -> list[Figure]:
     """Tasks a second through StreamTasks: submit, assign, result, observed by the caller."""
-    with server(store) as process, echo_agents(process.address, agents, slots):
+    with server(store) as process, agents_process(ECHO, process.address, agents, slots):
         window = min(4_096, agents * slots)
         asyncio.run(closed_loop(process.address, tasks // 10, window, PAYLOAD, "warm"))
         run = asyncio.run(closed_loop(process.address, tasks, window, PAYLOAD, "run"))
@@ -74,7 +43,7 @@ def throughput(store: str, agents: int, slots: int, tasks: int) -> list[Figure]:
 
 def one_outstanding(store: str, tasks: int) -> list[Figure]:
     """Submit to result at the caller, one task at a time."""
-    with server(store) as process, echo_agents(process.address, 1, 1):
+    with server(store) as process, agents_process(ECHO, process.address, 1, 1):
         asyncio.run(closed_loop(process.address, 100, 1, PAYLOAD, "warm"))
         run = asyncio.run(closed_loop(process.address, tasks, 1, PAYLOAD, "run"))
         return latencies(f"closed_loop.{store}", run.latencies_s, tasks=float(tasks))
@@ -126,7 +95,7 @@ async def _ask(address: str, task_ids: list[str], per_second: float, seconds: fl
 
 def crowded(store: str, queued: int, seconds: float) -> list[Figure]:
     """5,000 tasks run on 100 agents and many wait; callers submit and ask meanwhile."""
-    with server(store) as process, echo_agents(process.address, 100, 50, hold=True):
+    with server(store) as process, agents_process(ECHO, process.address, 100, 50, "hold"):
         started = time.perf_counter()
         task_ids = asyncio.run(_fill(process.address, queued + 5_000))
         rate = len(task_ids) / (time.perf_counter() - started)
