@@ -105,6 +105,11 @@ def count(number: float) -> str:
     return f"{round(number):,}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things whose plural ends with s: ``1 file``, ``2,000 files``."""
+    return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
+
+
 def rate(per_second: float) -> str:
     """Events per second, with as many digits as say something."""
     return f"{per_second:,.0f}/s" if per_second >= 100 else f"{per_second:.1f}/s"

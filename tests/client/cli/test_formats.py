@@ -71,6 +71,11 @@ def test_seconds_of_a_duration() -> None:
     assert formats.seconds_of(Duration(seconds=2, nanos=250_000_000)) == 2.25
 
 
+@pytest.mark.parametrize(("number", "text"), [(0, "0 files"), (1, "1 file"), (2000, "2,000 files")])
+def test_one_thing_is_counted_without_a_plural(number: int, text: str) -> None:
+    assert formats.counted(number, "file") == text
+
+
 def test_rates_show_the_digits_that_say_something() -> None:
     assert formats.rate(0.26) == "0.3/s"
     assert formats.rate(12_345.6) == "12,346/s"

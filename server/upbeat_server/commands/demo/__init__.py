@@ -1,10 +1,15 @@
 """``upbeat demo``: a server and a fleet of agents at work on real files, one of them killed half way.
 
+Then the agents work together on what they found: they vote, race and stream.
+
 The pieces: ``corpus`` finds the files, ``reviews`` is what is done with each,
 ``agents`` the program that does it, ``skills`` what both sides agree on,
 ``roster`` who takes part, ``processes`` starts and ends them, ``campaign`` sends
-the tasks, ``board`` shows them under way, ``ledger`` asks the server what became
-of them, ``report`` tells the end, and ``demonstration`` is the order of events.
+the tasks, ``ledger`` asks the server what became of them, ``collaborations`` sends
+what is done together (``ballots``, ``search`` and ``stages`` are the work in it,
+``outcomes`` what it came to), ``board`` shows all of it under way, ``report`` and
+``outcome_report`` tell the end, ``hints`` what to try next, and ``demonstration``
+is the order of events.
 
 Only this file is loaded with every run of ``upbeat``: it imports nothing heavy.
 """
@@ -46,7 +51,10 @@ def demo(
         Format | None, typer.Option("--output", "-o", help="Form of the report: table or json.")
     ] = None,
 ) -> None:
-    """Watch a fleet review a thousand files while one agent is killed; exit 1 if anything is lost."""
+    """Watch a fleet review a thousand files while one agent is killed, then work together.
+
+    Exit 1 if anything is lost.
+    """
     from upbeat.cli.screen import Screen
     from upbeat_server.commands.demo.demonstration import DemoOptions, demonstrate
 

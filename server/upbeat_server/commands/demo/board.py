@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -18,6 +18,7 @@ from upbeat.cli.formats import count, elapsed, rate, visible
 from upbeat.cli.screen import Screen, columns, stated
 from upbeat_server.commands.demo import skills
 from upbeat_server.commands.demo.campaign import Campaign
+from upbeat_server.commands.demo.collaborations import Act
 from upbeat_server.commands.demo.roster import Profile
 
 _EVENTS_SHOWN = 6
@@ -84,15 +85,15 @@ class Board:
         if self._live is None:
             self._screen.say(line)
 
-    def draw(self, campaign: Campaign) -> None:
-        """The board as things are now; into a pipe a line now and then."""
+    def draw(self, campaign: Campaign, acts: Sequence[Act] = ()) -> None:
+        """The board as things are now, once there are acts with those; into a pipe a line now and then."""
         now = time.monotonic()
         self._history.append((now, campaign.done))
         while now - self._history[0][0] > _RATE_WINDOW_S:
             self._history.popleft()
         if self._live is not None:
-            self._live.update(self._picture(campaign), refresh=True)
-        elif not self._screen.is_interactive and now >= self._next_line_s:
+            self._live.update(self._picture(campaign, acts), refresh=True)
+        elif not self._screen.is_interactive and not acts and now >= self._next_line_s:
             self._next_line_s = now + _LINE_EVERY_S
             self._screen.say(self._line(campaign))
 
@@ -109,7 +110,7 @@ class Board:
             f"{count(fleet.leases_lost)} leases lost"
         )
 
-    def _picture(self, campaign: Campaign) -> RenderableType:
+    def _picture(self, campaign: Campaign, acts: Sequence[Act]) -> RenderableType:
         fleet = self.fleet
         head = Text.assemble(("upbeat demo", "bold"), f"  {visible(self._title)}  {elapsed(self.elapsed_s)}")
         figures = Text(
@@ -119,9 +120,8 @@ class Board:
         # A board that is cut loses its end: the last happenings must fit, each on up to two lines.
         room = max(1, (self._screen.err.size.height - _BOARD_ROWS) // 2)
         events = [Text(visible(event), style="dim") for event in list(self._events)[-room:]]
-        return Group(
-            head, Text(""), self._types(campaign), figures, Text(""), self._agents(), Text(""), *events
-        )
+        work = self._acts(acts) if acts else self._types(campaign)
+        return Group(head, Text(""), work, figures, Text(""), self._agents(), Text(""), *events)
 
     @staticmethod
     def _types(campaign: Campaign) -> Table:
@@ -135,6 +135,21 @@ class Board:
                 stated(skills.PRIORITIES[name].upper()),
                 ProgressBar(total=max(1, score.total), completed=score.done, width=_BAR_WIDTH),
                 Text(f"{count(score.done)}/{count(score.total)}{failed}"),
+            )
+        return table
+
+    @staticmethod
+    def _acts(acts: Sequence[Act]) -> Table:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for head in ("TOGETHER", "MODE", "", "", ""):
+            table.add_column(head, no_wrap=True, overflow="ellipsis")
+        for act in acts:
+            table.add_row(
+                Text(act.name),
+                Text(act.mode),
+                ProgressBar(total=max(1, act.total), completed=act.done, width=_BAR_WIDTH),
+                Text(f"{act.done}/{act.total}" if act.total else ""),
+                Text(visible(act.result or act.error), style="" if act.result else "bold red"),
             )
         return table
 

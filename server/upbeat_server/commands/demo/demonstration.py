@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shlex
 import shutil
 import signal
-import sys
 import tempfile
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from upbeat import Client, UpbeatError
 from upbeat.cli.failure import ExitCode, Failure
-from upbeat.cli.formats import count
+from upbeat.cli.formats import count, counted
 from upbeat.cli.screen import Screen
 from upbeat.v1.agent_pb2 import Agent
 from upbeat_server.commands.demo import corpus
 from upbeat_server.commands.demo.board import AgentState, Board, Fleet
 from upbeat_server.commands.demo.campaign import Campaign
+from upbeat_server.commands.demo.collaborations import Collaborations
+from upbeat_server.commands.demo.hints import hints
 from upbeat_server.commands.demo.ledger import account
 from upbeat_server.commands.demo.processes import Child, free_port, start_agent, start_server, stop_all
 from upbeat_server.commands.demo.report import Report
@@ -52,19 +52,19 @@ class DemoOptions:
 
 def demonstrate(options: DemoOptions, screen: Screen) -> ExitCode:
     """Run the demo; raises Failure where it cannot start or comes to a halt."""
-    modules = _modules(options)
+    root = (options.path or corpus.standard_library()).resolve()
+    modules = _modules(root, options)
     try:
         with _folder() as folder:
-            return asyncio.run(_Demonstration(options, screen, modules, folder).run())
+            return asyncio.run(_Demonstration(options, screen, root, modules, folder).run())
     except asyncio.CancelledError:  # SIGTERM or SIGHUP; Ctrl-C arrives as KeyboardInterrupt.
         return ExitCode.INTERRUPTED
 
 
-def _modules(options: DemoOptions) -> list[Module]:
-    root = options.path or corpus.standard_library()
+def _modules(root: Path, options: DemoOptions) -> list[Module]:
     if not root.is_dir():
         raise Failure(ExitCode.USAGE, f"--path: {root} is not a folder")
-    modules = corpus.modules_under(root.resolve())
+    modules = corpus.modules_under(root)
     if not modules:
         raise Failure(ExitCode.USAGE, f"there is no Python file under {root}")
     return corpus.few_of(modules) if options.quick else modules
@@ -90,9 +90,12 @@ def _folder() -> Iterator[Path]:
 class _Demonstration:
     """One run."""
 
-    def __init__(self, options: DemoOptions, screen: Screen, modules: list[Module], folder: Path) -> None:
+    def __init__(
+        self, options: DemoOptions, screen: Screen, root: Path, modules: list[Module], folder: Path
+    ) -> None:
         self._options = options
         self._screen = screen
+        self._root = root
         self._modules = modules
         self._folder = folder
         self._profiles = roster(options.agents)
@@ -100,7 +103,7 @@ class _Demonstration:
         self._http_port = free_port(HTTP_PORT)
         self._server: Child | None = None
         self._agents: dict[str, Child] = {}
-        where = str(options.path.resolve()) if options.path else "the standard library"
+        where = str(root) if options.path else "the standard library"
         title = f"{count(len(modules))} files of {where}, server on port {self._port}"
         self._board = Board(screen, title, self._profiles)
 
@@ -136,13 +139,18 @@ class _Demonstration:
             await self._start(client)
             campaign = Campaign(client, self._modules, uuid.uuid4().hex[:12])
             begin_s = self._board.elapsed_s
-            await self._watch(client, campaign)
+            await self._watch(client, campaign.run(), self._reviewing(campaign))
             took_s = self._board.elapsed_s - begin_s
-            self._board.announce("all tasks have ended; asking the server what it recorded")
+            self._board.announce("all reviews have ended; asking the server what it recorded")
             self._board.draw(campaign)
             tasks = [task async for task in client.list(campaign.filter)]
+            together = Collaborations(
+                client, campaign, self._root, len(self._agents), announce=self._board.announce
+            )
+            await self._watch(client, together.run(), lambda: self._board.draw(campaign, together.acts))
+            self._board.draw(campaign, together.acts)
         ledger = account(tasks, campaign.task_ids)
-        return Report(campaign, ledger, self._profiles, took_s=took_s, killed=self._board.killed)
+        return Report(campaign, ledger, together, self._profiles, took_s=took_s, killed=self._board.killed)
 
     async def _start(self, client: Client) -> None:
         store = self._options.store or f"sqlite:{self._folder / 'upbeat.db'}"
@@ -161,23 +169,34 @@ class _Demonstration:
             answer.cancel()
         for profile in self._profiles:
             self._agents[profile.name] = start_agent(self._folder, self._port, profile)
-        self._board.announce(f"{len(self._profiles)} agent processes started")
+        self._board.announce(f"{counted(len(self._profiles), 'agent')} started, each a process of its own")
 
-    async def _watch(self, client: Client, campaign: Campaign) -> None:
-        """The campaign beside the board, with the kill half way."""
+    def _reviewing(self, campaign: Campaign) -> Callable[[], None]:
+        """What is looked at during the campaign: the board, half way the kill, and a halt."""
         victim = victim_of(self._profiles) if self._options.kill else None
-        work = asyncio.ensure_future(campaign.run())
+
+        def tick() -> None:
+            nonlocal victim
+            if victim is not None and campaign.done * 2 >= campaign.total:
+                self._kill(victim)
+                victim = None
+            self._board.draw(campaign)
+            if time.monotonic() - campaign.last_end_s > _STALL_TIMEOUT_S:
+                raise self._halt(f"no task has ended for {_STALL_TIMEOUT_S:.0f} s", self._server)
+
+        return tick
+
+    async def _watch(
+        self, client: Client, doing: Coroutine[None, None, None], tick: Callable[[], None]
+    ) -> None:
+        """Work beside the board; ``tick`` is called ten times a second and may raise."""
+        work = asyncio.ensure_future(doing)
         look = asyncio.ensure_future(self._look(client))
         try:
             while not work.done():
                 self._check_processes()
-                if victim is not None and campaign.done * 2 >= campaign.total:
-                    self._kill(victim)
-                    victim = None
-                self._board.draw(campaign)
+                tick()
                 await asyncio.wait((work,), timeout=_TICK_S)
-                if asyncio.get_running_loop().time() - campaign.last_end_s > _STALL_TIMEOUT_S:
-                    raise self._halt(f"no task has ended for {_STALL_TIMEOUT_S:.0f} s", self._server)
             await work
         finally:
             work.cancel()
@@ -225,7 +244,8 @@ class _Demonstration:
 
     async def _stay(self) -> None:
         """Leave everything up until somebody ends it; agents that end are started anew."""
-        self._screen.say(self._hints())
+        server = "" if self._port == PORT else f" --server localhost:{self._port}"
+        self._screen.say(hints(self._modules[0], server, self._http_port))
         with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C is how staying ends.
             while True:
                 self._check(self._server)
@@ -235,36 +255,6 @@ class _Demonstration:
                         self._screen.say(f"{profile.name} is started again")
                 await asyncio.sleep(_STAY_LOOK_S)
         self._screen.say("stopping agents and server")
-
-    def _hints(self) -> str:
-        command = _command()
-        server = "" if self._port == PORT else f" --server localhost:{self._port}"
-        example = self._modules[0]
-        subject = f'{{"path": "{example.path}", "name": "{example.name}", "package": ""}}'
-        lines = (
-            "",
-            "Server and agents stay up. Try in another terminal:",
-            f"  {command} top{server}",
-            f"  {command} tasks list{server} --type review.summary",
-            f"  {command} tasks submit{server} review.complexity {shlex.quote(subject)} --wait",
-            f"  {command} tasks submit{server} paint.fence now --label team=a    # nobody can do it",
-            f"  {command} tasks list{server} --state queued                # then: tasks explain ID",
-            f"  {command} agents list{server}",
-            f"  {command} stats{server}",
-            f"  curl http://127.0.0.1:{self._http_port}/metrics",
-            "Ctrl-C here stops everything.",
-        )
-        return "\n".join(lines)
-
-
-def _command() -> str:
-    """How to call this very program from where the user is."""
-    own, known = Path(sys.argv[0]), shutil.which("upbeat")
-    if own.name != "upbeat" or not own.is_file():
-        return f"{shlex.quote(sys.executable)} -m upbeat"
-    if known is not None and own.samefile(known):
-        return "upbeat"
-    return shlex.quote(os.path.relpath(own))
 
 
 def _agent_state(agent: Agent) -> AgentState:

@@ -80,6 +80,7 @@ def start_agent(folder: Path, port: int, profile: Profile) -> Child:
     """One agent of the roster."""
     arguments = [f"{_HERE}.agents", "--server", f"127.0.0.1:{port}", "--name", profile.name]
     arguments += ["--slots", str(profile.slots), "--pause-ms", str(profile.pause_ms)]
+    arguments += ["--lens", profile.lens]
     for skill in profile.skills:
         arguments += ["--skill", skill]
     return Child(profile.name, folder, arguments)

@@ -8,9 +8,11 @@ from typing import Any
 
 from rich.text import Text
 
-from upbeat.cli.formats import NOTHING, count, elapsed, shortened
+from upbeat.cli.formats import NOTHING, count, counted, elapsed, shortened, visible
 from upbeat.cli.screen import Cell, Screen, stated
+from upbeat_server.commands.demo import outcome_report
 from upbeat_server.commands.demo.campaign import Campaign
+from upbeat_server.commands.demo.collaborations import Collaborations
 from upbeat_server.commands.demo.ledger import Ledger, Spread
 from upbeat_server.commands.demo.reviews import Docstrings
 from upbeat_server.commands.demo.roster import Profile
@@ -28,17 +30,29 @@ class Report:
     """The end of a run."""
 
     def __init__(
-        self, campaign: Campaign, ledger: Ledger, profiles: list[Profile], *, took_s: float, killed: str
+        self,
+        campaign: Campaign,
+        ledger: Ledger,
+        together: Collaborations,
+        profiles: list[Profile],
+        *,
+        took_s: float,
+        killed: str,
     ) -> None:
         self._campaign = campaign
         self._ledger = ledger
+        self._together = together
         self._profiles = profiles
         self._took_s = took_s
         self._killed = killed
 
     @property
     def is_good(self) -> bool:
-        """Nothing was lost and everything was done, exactly once."""
+        """Nothing was lost, everything was done exactly once, and no collaboration failed."""
+        return self._is_exact and self._together.is_good
+
+    @property
+    def _is_exact(self) -> bool:
         campaign, ledger = self._campaign, self._ledger
         return (
             ledger.is_complete
@@ -86,11 +100,13 @@ class Report:
             "import_hubs": [{"module": name, "imported_by": n} for name, n in self._hubs()],
             "packages": [vars(summary) for summary in self._campaign.findings.summaries],
             "not_parsed": dict(self._problems()),
+            "together": outcome_report.document(self._together),
         }
 
     def show(self, screen: Screen) -> None:
         """Everything, for people."""
         self._show_findings(screen)
+        outcome_report.show(self._together, screen)
         self._show_work(screen)
         self._show_verdict(screen)
 
@@ -196,14 +212,15 @@ class Report:
         if self._killed:
             outcomes = ledger.agents[self._killed].outcomes if self._killed in ledger.agents else Counter()
             lost = sum(outcomes.values()) - outcomes["COMPLETED"]
-            again = ", done again by others" if self.is_good and lost else ""
+            again = ", done again by others" if self._is_exact and lost else ""
             screen.line(f"{self._killed} was killed half way: {count(lost)} attempts died with it{again}")
         screen.line(
             f"submitted {count(len(campaign.task_ids))}, finished {count(finished)}, "
             f"exactly one accepted result each: {count(ledger.tasks - len(ledger.not_once))}; "
             f"{count(ledger.repeated)} took more than one attempt"
         )
-        if self.is_good:
+        self._show_together(screen)
+        if self._is_exact:
             screen.show(Text("Nothing was lost (counted in the server's records).", style="bold green"))
             return
         screen.show(Text("NOT everything was done exactly once:", style="bold red"))
@@ -218,6 +235,17 @@ class Report:
                 screen.line(f"  {count(len(ids))} {name}: {', '.join(ids[:_IDS_SHOWN])}{more}")
         for reason, n in sorted(campaign.errors.items()):
             screen.line(f"  {count(n)} ended with {reason}")
+
+    def _show_together(self, screen: Screen) -> None:
+        together = self._together
+        acts = ", ".join(act.name for act in together.acts)
+        if together.is_good:
+            screen.line(f"{acts}: {counted(together.children, 'task')} together, all of them ended")
+        for act in together.acts:
+            if act.error:
+                screen.show(Text(f"{act.name} failed: {visible(act.error)}", style="bold red"))
+        if together.unfinished:
+            screen.line(f"  {counted(len(together.unfinished), 'task')} did not end with their collaboration")
 
     def _agent_document(self, profile: Profile) -> dict[str, Any]:
         record = self._ledger.agents.get(profile.name)

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 WORST_KEPT = 3
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _BRANCHES = (
     ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.comprehension, ast.match_case,
 )  # fmt: skip
@@ -133,8 +133,8 @@ def review_shape(module: Module) -> Shape:
         source, tree = parsed(module)
     except Unreadable as problem:
         return Shape(module.name, problem=str(problem))
-    kinds = Counter(type(node) for _, node in _definitions(tree))
-    functions = sum(kinds[kind] for kind in _FUNCTIONS)
+    kinds = Counter(type(node) for _, node in definitions(tree))
+    functions = sum(kinds[kind] for kind in FUNCTIONS)
     lines = source.count(b"\n") + (not source.endswith(b"\n") and bool(source))
     return Shape(module.name, lines=lines, functions=functions, classes=kinds[ast.ClassDef])
 
@@ -147,8 +147,8 @@ def review_complexity(module: Module) -> Complexity:
         return Complexity(module.name, problem=str(problem))
     scores = [
         FunctionScore(name, node.lineno, complexity_of(node))
-        for name, node in _definitions(tree)
-        if isinstance(node, _FUNCTIONS)
+        for name, node in definitions(tree)
+        if isinstance(node, FUNCTIONS)
     ]
     worst = sorted(scores, key=lambda score: (-score.complexity, score.line))[:WORST_KEPT]
     return Complexity(module.name, len(scores), sum(score.complexity for score in scores), worst)
@@ -160,12 +160,7 @@ def review_docstrings(module: Module) -> Docstrings:
         _, tree = parsed(module)
     except Unreadable as problem:
         return Docstrings(module.name, problem=str(problem))
-    public: list[ast.Module | ast.ClassDef | _Function] = [tree]
-    public += [
-        node for name, node in _interface(tree) if not any(part.startswith("_") for part in name.split("."))
-    ]
-    documented = sum(ast.get_docstring(node, clean=False) is not None for node in public)
-    return Docstrings(module.name, len(public), documented)
+    return Docstrings(module.name, *documentation_of(tree))
 
 
 def review_imports(module: Module) -> Imports:
@@ -210,13 +205,22 @@ def summarize(package: Package) -> Summary:
     )
 
 
-def complexity_of(function: _Function) -> int:
+def documentation_of(tree: ast.Module) -> tuple[int, int]:
+    """How many public names there are, the module itself included, and how many have a docstring."""
+    public: list[ast.Module | ast.ClassDef | Function] = [tree]
+    public += [
+        node for name, node in _interface(tree) if not any(part.startswith("_") for part in name.split("."))
+    ]
+    return len(public), sum(ast.get_docstring(node, clean=False) is not None for node in public)
+
+
+def complexity_of(function: Function) -> int:
     """Cyclomatic complexity: 1 and one for each branch; functions inside are not counted in."""
     score = 1
     stack: list[ast.AST] = list(function.body)
     while stack:
         node = stack.pop()
-        if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
+        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
             continue
         if isinstance(node, ast.BoolOp):
             score += len(node.values) - 1
@@ -240,24 +244,24 @@ def _statements(tree: ast.AST) -> Iterator[ast.AST]:
                 stack.extend(reversed(inner))
 
 
-def _definitions(tree: ast.Module) -> Iterator[tuple[str, ast.ClassDef | _Function]]:
+def definitions(tree: ast.Module) -> Iterator[tuple[str, ast.ClassDef | Function]]:
     """Every class and function with its qualified name, in the order of the file."""
     yield from _defined(tree, enter_functions=True)
 
 
-def _interface(tree: ast.Module) -> Iterator[tuple[str, ast.ClassDef | _Function]]:
+def _interface(tree: ast.Module) -> Iterator[tuple[str, ast.ClassDef | Function]]:
     """As ``_definitions``, but without what is inside functions: nobody else can call that."""
     yield from _defined(tree, enter_functions=False)
 
 
-def _defined(tree: ast.Module, *, enter_functions: bool) -> Iterator[tuple[str, ast.ClassDef | _Function]]:
+def _defined(tree: ast.Module, *, enter_functions: bool) -> Iterator[tuple[str, ast.ClassDef | Function]]:
     stack: list[tuple[str, ast.AST]] = [("", tree)]
     while stack:
         prefix, node = stack.pop()
-        if isinstance(node, (ast.ClassDef, *_FUNCTIONS)):
+        if isinstance(node, (ast.ClassDef, *FUNCTIONS)):
             name = f"{prefix}{node.name}"
             yield name, node
-            if isinstance(node, _FUNCTIONS) and not enter_functions:
+            if isinstance(node, FUNCTIONS) and not enter_functions:
                 continue
             prefix = f"{name}."
         for block in reversed(_BLOCKS):

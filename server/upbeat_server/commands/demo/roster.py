@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import cycle
 
 from upbeat_server.commands.demo import skills
+from upbeat_server.commands.demo.ballots import LENSES
 
 _ALL = tuple(skills.PRIORITIES)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What one agent process offers."""
+    """What one agent process offers; ``lens`` is what it takes for a risk when it votes."""
 
     name: str
     slots: int
     skills: tuple[str, ...]
     pause_ms: int = 0
+    lens: str = next(iter(LENSES))
 
 
 _ALLROUNDER = Profile("allrounder", 3, _ALL)
@@ -29,7 +32,7 @@ _SPECIALISTS = (_ANALYST, _LIBRARIAN, _EDITOR)
 
 
 def roster(count: int) -> list[Profile]:
-    """``count`` agents with numbered names; too few for specialists are all allrounders."""
+    """``count`` agents with numbered names and lenses in turn; allrounders if too few for specialists."""
     if count <= len(_SPECIALISTS):
         kinds = [_ALLROUNDER] * count
     else:
@@ -37,9 +40,9 @@ def roster(count: int) -> list[Profile]:
         kinds = [_GENERALIST, *_SPECIALISTS, *further]
     seen: Counter[str] = Counter()
     profiles = []
-    for kind in kinds:
+    for kind, lens in zip(kinds, cycle(LENSES), strict=False):
         seen[kind.name] += 1
-        profiles.append(replace(kind, name=f"{kind.name}-{seen[kind.name]}"))
+        profiles.append(replace(kind, name=f"{kind.name}-{seen[kind.name]}", lens=lens))
     return profiles
 
 

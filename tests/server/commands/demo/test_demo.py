@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,27 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path / "tree"
 
 
+def check_what_was_done_together(together: dict[str, Any]) -> None:
+    """The vote, the race and the stream add up."""
+    vote, race, stream = together["vote"], together["race"], together["stream"]
+    assert together["errors"] == {}
+    assert together["unfinished"] == []
+    assert together["children"] == 5 + 3 + 3 * len(stream["items"])
+    assert len({ballot["agent"] for ballot in vote["ballots"]}) == 5
+    votes = Counter(ballot["module"] for ballot in vote["ballots"])
+    assert {entry["module"]: entry["ballots"] for entry in vote["tally"]} == votes
+    assert votes[vote["winner"]] == max(votes.values())
+    assert [b["dissents"] for b in vote["ballots"]] == [
+        b["module"] != vote["winner"] for b in vote["ballots"]
+    ]
+    assert race["module"] == vote["winner"]
+    assert [lane["state"] for lane in race["lanes"] if lane["won"]] == ["COMPLETED"]
+    assert len({lane["agent"] for lane in race["lanes"]}) == 3
+    assert len({item["module"] for item in stream["items"]}) == len(stream["items"]) == 16
+    assert all(item["lines"] and item["functions"] for item in stream["items"])
+    assert list(stream["stage_seconds"]) == ["fetch", "measure", "digest"]
+
+
 @pytest.mark.slow
 def test_the_demo_loses_nothing_when_an_agent_is_killed(tmp_path: Path) -> None:
     code, out, err = finished("--quick", "-o", "json", folder=tmp_path)
@@ -62,6 +84,7 @@ def test_the_demo_loses_nothing_when_an_agent_is_killed(tmp_path: Path) -> None:
         == []
     )
     assert [agent["agent"] for agent in report["agents"] if agent["killed"]] == ["analyst-2"]
+    check_what_was_done_together(report["together"])
     assert "killed with SIGKILL" in err
     assert "\x1b" not in err + out
     assert list(tmp_path.iterdir()) == [], "the store and the logs are left behind"
@@ -75,6 +98,9 @@ def test_the_demo_reviews_a_tree_of_the_users(tmp_path: Path, tree: Path) -> Non
     assert "Nothing was lost" in out
     assert "pack.old" in out
     assert "killed" not in out
+    assert "vote: 2 reviewers, which of 5 files is the riskiest?" in err
+    assert "Race (competitive)" in out
+    assert "5 items in" in out
 
 
 def test_a_tree_without_python_is_wrong_usage(tmp_path: Path) -> None:

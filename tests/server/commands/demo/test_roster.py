@@ -4,6 +4,7 @@ import pytest
 
 from upbeat_server.commands.demo import skills
 from upbeat_server.commands.demo.agents import REVIEWERS, build_agent
+from upbeat_server.commands.demo.ballots import LENSES
 from upbeat_server.commands.demo.roster import roster, victim_of
 
 
@@ -33,6 +34,10 @@ def test_every_skill_has_a_reviewer_and_a_priority() -> None:
 
 
 def test_an_agent_offers_what_its_profile_says() -> None:
-    profile = roster(6)[1]
-    agent = build_agent(profile.name, profile.slots, list(profile.skills))
-    assert (agent.name, agent.slots, agent.labels) == ("analyst-1", 4, {"speed": "fast"})
+    agent = build_agent(roster(6)[1])
+    assert (agent.name, agent.slots, agent.labels) == ("analyst-1", 4, {"speed": "fast", "lens": "nesting"})
+
+
+def test_agents_are_given_all_lenses_in_turn() -> None:
+    lenses = [profile.lens for profile in roster(7)]
+    assert lenses == [*LENSES, *LENSES][:7]
