@@ -1,7 +1,7 @@
 """Outputs of several children put together as one JSON payload.
 
-An output that is JSON is put in as it came; any other as ``{"content_type": ...,
-"base64": ...}``; one that is missing as null.
+An output that is JSON is put in as it came, a text as a string, any other as
+``{"content_type": ..., "base64": ...}``; one that is missing as null.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from upbeat_server.engine.model import Payload
 
 NULL = b"null"
+TEXT = "text/"
 
 
 def as_json(output: Payload) -> bytes:
@@ -33,6 +34,11 @@ def as_json(output: Payload) -> bytes:
             decoded(output.data)
             return output.data
         except Unreadable:  # It calls itself JSON and is not: nothing of it is lost all the same.
+            pass
+    if output.content_type.startswith(TEXT):
+        try:
+            return encoded(output.data.decode())
+        except UnicodeDecodeError:  # In another encoding, or no text.
             pass
     return encoded({"content_type": output.content_type, "base64": output.data})
 

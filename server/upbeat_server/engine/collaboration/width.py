@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 Together: TypeAlias = list[tuple[int, TaskSpec]]
 """Children that can be live at the same time: how many of each step."""
 
-VERDICTS_AT_ONCE = 2
-"""Validators or judges that a competition runs beside its candidates."""
+JUDGES_AT_ONCE = 2
+"""Judges of a pair, one for each order, that a competition runs beside its candidates."""
 
 
 def live_max(spec: TaskSpec, modes: Mapping[str, Mode]) -> int:
@@ -76,7 +76,10 @@ def _phases(collaboration: Collaboration, modes: Mapping[str, Mode]) -> list[Tog
         case Consensus():
             return [[(mode.voters, mode.voter), *_one(mode.judge or mode.voter)]]
         case Competitive():
-            verdicts = [(VERDICTS_AT_ONCE, step) for step in (mode.validator, mode.judge) if step is not None]
+            verdicts = [] if mode.judge is None else [(JUDGES_AT_ONCE, mode.judge)]
+            if mode.validator is not None:
+                # Each candidate that has completed has one, in the place of the candidate.
+                verdicts.append((len(mode.candidates), mode.validator))
             return [[*((1, step) for step in mode.candidates), *verdicts]]
         case CustomMode():
             # Which of its steps a foreign mode runs how often is its own business.

@@ -21,7 +21,7 @@ def test_all_steps_start_with_the_same_input_and_their_outputs_are_a_list_in_the
     assert stage.said == ['spawn step/0: "question"', "spawn step/1: 2", 'spawn step/2: "question"']
     stage >> done("step/2", "[ 3 ]") >> done("step/0", "10000000000000000000000001")
     stage >> done("step/1", "two", content_type="text/plain")
-    two = '{"base64":"dHdv","content_type":"text/plain"}'
+    two = '"two"'
     assert stage.said == [f"finish [10000000000000000000000001,{two},[ 3 ]]"]
     stage.assert_restarts()
 

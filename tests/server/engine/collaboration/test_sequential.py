@@ -37,7 +37,7 @@ def test_a_step_may_be_given_all_outputs_so_far() -> None:
     stage << 'spawn step/0: "question" outputs=[]'
     stage >> done("step/0", "12345678901234567890123") >> done("step/1", "plain", content_type="text/plain")
     stage << 'spawn step/1: 12345678901234567890123 original="question" outputs=[12345678901234567890123]'
-    outputs = '[12345678901234567890123,{"base64":"cGxhaW4=","content_type":"text/plain"}]'
+    outputs = '[12345678901234567890123,"plain"]'
     stage << f'spawn step/2: plain original="question" outputs={outputs}'
 
 
