@@ -81,7 +81,7 @@ class ItemFlow(Generic[In, Out]):
 
     async def run(self, options: dict[str, Any]) -> AsyncGenerator[PipelineItem[Out], None]:
         """Each item as it leaves; leaving early cancels the pipeline."""
-        handle = await self._client.submit(self._pipeline.opened(), None, **options)
+        handle = await self._client.submit(self._pipeline.opened(keeps_no_outputs=True), None, **options)
         feeding = asyncio.create_task(Feed(self._client, handle.task_id).run(self._pipeline, self._items))
         ending = asyncio.create_task(self._end(handle))
         try:

@@ -65,10 +65,14 @@ class Pipeline(Collaboration[In, Out]):
         spec.collaboration.pipeline.items_pointer = items_pointer
         return ItemsPipeline(spec, self._giver)
 
-    def opened(self) -> ItemsPipeline[None, Out]:
-        """The same stages over items that are appended while it runs (`Client.append_items`)."""
+    def opened(self, *, keeps_no_outputs: bool = False) -> ItemsPipeline[None, Out]:
+        """The same stages over items that are appended while it runs (`Client.append_items`).
+
+        `keeps_no_outputs`: they are read as they leave, and may be more than an output can hold.
+        """
         spec = self.spec()
         spec.collaboration.pipeline.open = True
+        spec.collaboration.pipeline.discard_outputs = keeps_no_outputs
         return ItemsPipeline(spec, self._giver)
 
     def decode_output(self, payload: payload_pb2.Payload) -> Out:

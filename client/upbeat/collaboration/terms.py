@@ -109,6 +109,7 @@ class PipelineOptions(GroupOptions, total=False):
     ordering: Ordering
     on_item_failure: OnItemFailure
     max_item_failures: int
+    discard_outputs: bool
 
 
 class ConsensusOptions(GroupOptions, total=False):

@@ -242,6 +242,7 @@ class Pipeline(msgspec.Struct, frozen=True, omit_defaults=True, tag="pipeline"):
     ordering: int = 1  # 1 preserve, 2 unordered.
     on_item_failure: int = 1  # 1 fail, 2 drop, 3 dead letter.
     max_item_failures: int = 0
+    discard_outputs: bool = False
 
 
 class Consensus(msgspec.Struct, frozen=True, omit_defaults=True, tag="consensus"):

@@ -130,6 +130,7 @@ def read_pipeline(message: task_spec_pb2.Pipeline, nest: Nest) -> Pipeline:
         nest.choice(message, "ordering", "pipeline.") or 1,
         on_failure,
         failures,
+        message.discard_outputs,
     )
 
 

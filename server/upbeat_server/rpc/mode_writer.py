@@ -89,6 +89,7 @@ def _fill_pipeline(message: pb.Pipeline, mode: Pipeline, fill_step: FillStep, *,
     message.ordering = mode.ordering  # type: ignore[assignment]
     message.on_item_failure = mode.on_item_failure  # type: ignore[assignment]
     message.max_item_failures = mode.max_item_failures
+    message.discard_outputs = mode.discard_outputs
 
 
 def _fill_consensus(message: pb.Consensus, mode: Consensus, fill_step: FillStep) -> None:

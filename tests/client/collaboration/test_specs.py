@@ -126,6 +126,7 @@ def test_every_term_of_a_pipeline_reaches_its_field() -> None:
         ordering="unordered",
         on_item_failure="dead_letter",
         max_item_failures=7,
+        discard_outputs=True,
         **GROUP,
     )
     plain = {
@@ -136,6 +137,7 @@ def test_every_term_of_a_pipeline_reaches_its_field() -> None:
         "ordering": "ORDERING_UNORDERED",
         "on_item_failure": "ON_ITEM_FAILURE_DEAD_LETTER",
         "max_item_failures": 7,
+        "discard_outputs": True,
     }
     assert group_of(kind) == {**GROUP_JSON, "pipeline": plain}
     assert group_of(kind.opened())["pipeline"] == {**plain, "open": True}

@@ -80,11 +80,12 @@ def test_every_field_of_a_pipeline_arrives() -> None:
             "ordering": 2,
             "on_item_failure": 3,
             "max_item_failures": 7,
+            "discard_outputs": True,
         },
         max_concurrency=1_000,
     )
     items = (Payload("a/b", b"1"), Payload("application/json", b"true"))
-    assert mode == Pipeline((WORK, OTHER), items, True, None, True, 1_000, 1, 2, 3, 7)
+    assert mode == Pipeline((WORK, OTHER), items, True, None, True, 1_000, 1, 2, 3, 7, True)
     assert len(task_spec_pb2.Pipeline.DESCRIPTOR.fields) == len(Pipeline.__struct_fields__)
 
 

@@ -99,6 +99,7 @@ SPECS: dict[str, dict[str, Any]] = {
                 "ordering": 2,
                 "on_item_failure": 3,
                 "max_item_failures": 2,
+                "discard_outputs": True,
             }
         }
     },

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 class Arrivals:
     """Outputs by item. When order is preserved, one waits for all items before it to leave or be given up."""
 
-    def __init__(self, *, is_ordered: bool) -> None:
-        self.texts: list[bytes] = []  # Of those that were told, as JSON.
+    def __init__(self, *, is_ordered: bool, keeps: bool = True) -> None:
+        self.texts: list[bytes] = []  # Of those that were told, as JSON; none if they are not kept.
+        self._keeps = keeps
         self._is_ordered = is_ordered
         self._waiting: dict[int, Payload | None] = {}  # By index; None: given up.
         self._next = 0
@@ -26,7 +27,8 @@ class Arrivals:
         else:
             self._waiting[index] = output
             told = self._in_order()
-        self.texts += [as_json(payload) for _, payload in told]
+        if self._keeps:
+            self.texts += [as_json(payload) for _, payload in told]
         return told
 
     def _in_order(self) -> list[tuple[int, Payload]]:

@@ -80,7 +80,7 @@ class PipelineReducer:
         self._last = len(self._stages) - 1
         self._first = (mode.items, setting.input)  # Until it begins.
         self._items: dict[int, Item] = {}
-        self._arrivals = Arrivals(is_ordered=mode.ordering == PRESERVE)
+        self._arrivals = Arrivals(is_ordered=mode.ordering == PRESERVE, keeps=not mode.discard_outputs)
         self._errors: list[ItemError] = []
         self._completed = 0
         self._failed = 0

@@ -162,6 +162,14 @@ def test_outputs_may_keep_the_order_in_which_they_left() -> None:
     stage.assert_restarts()
 
 
+def test_outputs_that_nobody_wants_together_are_told_and_not_kept() -> None:
+    stage = Stage(Pipeline(stages(1), items(2), discard_outputs=True))
+    stage >> done(key(0, 0), "0") >> done(key(1, 0), "1")
+    assert stage.said[2:] == ["advance 0.5 item 0 0", "advance 1 item 1 1", "finish []"]
+    assert stage.result.completed_items == 2
+    stage.assert_restarts()
+
+
 def test_a_failed_item_fails_the_pipeline() -> None:
     stage = Stage(Pipeline((step(), step(name="ship")), items(2)))
     stage >> done(key(1, 0)) >> failed(key(1, 1), "BROKEN", "no box")
