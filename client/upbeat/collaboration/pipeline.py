@@ -72,7 +72,8 @@ class Pipeline(Collaboration[In, Out]):
         """
         spec = self.spec()
         spec.collaboration.pipeline.open = True
-        spec.collaboration.pipeline.discard_outputs = keeps_no_outputs
+        if keeps_no_outputs:
+            spec.collaboration.pipeline.discard_outputs = True
         return ItemsPipeline(spec, self._giver)
 
     def decode_output(self, payload: payload_pb2.Payload) -> Out:

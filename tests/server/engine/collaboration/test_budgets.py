@@ -72,7 +72,7 @@ def test_an_item_beyond_max_children_counts_as_failed(play: Play, *, restarts: b
     mode = Pipeline((WORK,), open=True, on_item_failure=DROP)
     play >> hello("a1", slots=4) >> collaborate("c", mode, budget=Budget(children_max=1))
     play >> append("c", b"1", b"2")
-    assert play.task("c").group.made_below == 1
+    assert play.engine.groups[play.tasks["c"]].made_below == 1
     if restarts:
         play.restart() >> listening() >> hello("a1", slots=4, holds=("c/item/0/stage/0.1",))
     play >> answer("c/item/0/stage/0.1", b'"a"') >> close("c")
