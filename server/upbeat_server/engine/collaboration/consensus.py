@@ -31,7 +31,7 @@ from upbeat_server.engine.model import NO_PAYLOAD, ContextEntry, Error
 
 if TYPE_CHECKING:
     from upbeat_server.engine.collaboration.mode import Child, Facts, Move, Setting
-    from upbeat_server.engine.collaboration.tally import Cast, Value
+    from upbeat_server.engine.collaboration.tally import Cast, Place, Value
     from upbeat_server.engine.collaboration.votes import Ballot
     from upbeat_server.engine.model import Consensus, TaskSpec
 
@@ -117,11 +117,16 @@ class ConsensusReducer:
             # With nothing else to turn to, the heaviest value wins whether it meets the rule or not.
             self._mode.on_no_consensus == TIE_BREAK
             and self._is_last_round
-            and self._rule.is_leading(values, coming)
+            and self._rule.is_leading(values, coming, self._best_ballot if left else None)
         )
         if not is_won or not (self._poll.is_settled or not left):
             return None
         return self._won(values, values[0], is_early=left > 0)
+
+    @property
+    def _best_ballot(self) -> Place:
+        """What the best of further ballots could do for its value in a tie."""
+        return 0, -self._outlook.weight_max(1, self._poll.voted), self._poll.lowest_ordinal
 
     def _is_hopeless(self, values: list[Value], left: int) -> bool:
         """Whether neither ``left`` further ballots nor anything that could follow them can decide."""

@@ -83,6 +83,11 @@ class Poll:
         return not self._mode.tolerance or all(own > self._highest for own in self.outstanding.values())
 
     @property
+    def lowest_ordinal(self) -> int:
+        """The lowest that a ballot can have that comes, or is asked for next."""
+        return min(self.outstanding.values(), default=self._asked)
+
+    @property
     def voted(self) -> set[str]:
         """The agents whose valid ballots are in."""
         return {cast.agent_id for cast in self.casts}

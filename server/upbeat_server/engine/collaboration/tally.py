@@ -10,7 +10,7 @@ the heaviest single ballot, then the one that the lowest ordinal voted for.
 from __future__ import annotations
 
 from math import floor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -27,6 +27,10 @@ SHARE_UNIT = 1_000_000_000
 
 VALUE_BYTES_MAX = 16 << 10
 """A value that is told in full: a vote may be a whole output, and the winner's is the output anyway."""
+
+
+Place: TypeAlias = tuple[int, int, int]
+"""Of a value: its weight and that of its heaviest ballot, both negative, and its lowest ordinal."""
 
 
 class Cast(msgspec.Struct, frozen=True):
@@ -52,7 +56,7 @@ class Value(msgspec.Struct):
         return self.casts[0].vote
 
     @property
-    def place(self) -> tuple[int, int, int]:
+    def place(self) -> Place:
         """Sorts values into their order."""
         return -self.weight, -max(cast.weight for cast in self.casts), self.casts[0].ordinal
 
@@ -99,9 +103,22 @@ class Rule:
         weight = values[0].weight
         return weight > 0 and self._meets(weight, _rival(values), _total(values), coming)
 
-    def is_leading(self, values: list[Value], coming: int) -> bool:
-        """Whether the first value, of at least one, has the most weight whatever comes."""
-        return values[0].weight > _rival(values) + coming
+    def is_leading(self, values: list[Value], coming: int, ballot: Place | None) -> bool:
+        """Whether the first value, of at least one, stays the first whatever comes, ties included.
+
+        ``ballot`` is the best place that a further ballot gives a value besides the weight of all that
+        come; None if none comes.
+        """
+        leader, *others = (value.place for value in values)
+        if ballot is None:
+            return True
+        _, heaviest, ordinal = ballot
+        others.append(ballot)  # What nobody has voted for so far.
+        # All that comes cannot do more for a value than the best of each ballot.
+        best = (
+            (weight - coming, min(single, heaviest), min(first, ordinal)) for weight, single, first in others
+        )
+        return all(leader < place for place in best)
 
     def is_lost(self, values: list[Value], coming: int) -> bool:
         """Whether no value can win whatever comes."""

@@ -229,6 +229,29 @@ def test_with_a_tie_break_the_leader_wins_as_soon_as_nobody_can_pass_it() -> Non
     assert (stage.said[5:], stage.result.decided_early) == (["finish 1"], True)
 
 
+def test_with_a_tie_break_nobody_waits_for_a_ballot_that_can_only_make_a_tie() -> None:
+    stage = Stage(poll(voters=5, rule=PLURALITY, on_no_consensus=TIE_BREAK))
+    stage >> vote(0, "1") >> vote(1, "2") >> vote(2, "3") >> vote(3, "1")
+    assert (stage.said[5:], stage.result.decided_early) == (["finish 1"], True)
+    stage.assert_restarts()
+
+
+def test_a_tie_is_waited_for_where_it_might_be_broken_otherwise() -> None:
+    later = Stage(poll(voters=5, rule=PLURALITY, on_no_consensus=TIE_BREAK))
+    later >> vote(0, "2") >> vote(1, "1") >> vote(2, "1") >> vote(3, "3")
+    assert not later.is_decided  # With one more ballot the other value has the lower ordinal.
+    earlier = Stage(poll(voters=5, rule=PLURALITY, on_no_consensus=TIE_BREAK))
+    earlier >> vote(1, "1") >> vote(2, "2") >> vote(3, "3") >> vote(4, "1")
+    assert not earlier.is_decided  # The ballot that is left has a lower ordinal than all.
+    facts = KnownFacts({"two": 2.0})
+    weights = {"weights": STATIC, "weight_label": "w", "on_no_consensus": TIE_BREAK}
+    heavier = Stage(poll(voters=4, quorum=1, rule=PLURALITY, **weights), facts=facts, distinct=True)
+    heavier >> vote(0, "1", "a") >> vote(1, "1", "b") >> vote(2, "2", "c")
+    assert not heavier.is_decided  # Whose ballot weighs two.
+    heavier >> vote(3, "2", "d")
+    assert heavier.said[5:] == ["finish 1"]
+
+
 def test_one_extra_voter_is_asked_where_it_can_help() -> None:
     stage = Stage(poll(voters=2, on_no_consensus=EXTRA_VOTER), distinct=True)
     stage >> vote(0, "1") >> vote(1, "2")
