@@ -8,7 +8,9 @@ a server holds a vote of five for each question.
 Each rule is run three times: all are asked, which is what the others are held against; with early decision
 one after the other; and with early decision all at once, by agents that take 20 to 50 ms each. A panel has
 as many members as there are voters, so the electorate of a question is the same each time, and the winner
-has to be as well. The winners of votes with equal weights are held against a plain count too.
+has to be as well. With equal weights each winner is also held against plain counts by hand, one for each
+way in which those who were not asked could have been: where ties are broken by who was asked first, that
+is the check, because who has which seat differs from run to run.
 
 What is graded are the ballots on a tenth of the questions. Those are in no score.
 """

@@ -10,13 +10,15 @@ from pathlib import Path
 
 from tests.bench.ballots import score
 from tests.bench.ballots.draw import RANDOM
-from tests.bench.ballots.election import IN_TURN, RULES, Result, elect
+from tests.bench.ballots.election import IN_TURN, Result, elect
 from tests.bench.ballots.recording import read
 
-EQUAL = frozenset(name for name, terms in RULES.items() if terms.weights == "equal")
+FULL = frozenset({"plurality, ties broken", "majority"})
+"""Rules that hold nothing back: a plurality that leaves ties open has to wait for ballots that make one."""
+
 OUT = Path("build/bench/ballots.json")
 SAVED_MIN = 0.13
-"""What deciding early has to save where random panels are asked in turn and weigh the same."""
+"""What deciding early has to save where random panels are asked in turn, weigh the same and have a winner."""
 
 
 def problems_of(rows: list[score.Row]) -> list[str]:
@@ -25,7 +27,7 @@ def problems_of(rows: list[score.Row]) -> list[str]:
         f"{row.panels}, {row.rule}, {row.asked}: {row.saved:.1%} of the ballots were saved; at least"
         f" {SAVED_MIN:.0%} are expected"
         for row in rows
-        if row.panels == RANDOM and row.rule in EQUAL and row.asked == IN_TURN and row.saved < SAVED_MIN
+        if row.panels == RANDOM and row.rule in FULL and row.asked == IN_TURN and row.saved < SAVED_MIN
     ]
 
 

@@ -20,6 +20,7 @@ MAJORITY_QUORUM = VOTERS // 2 + 1
 
 RULES = {
     "plurality": Terms("plurality"),
+    "plurality, ties broken": Terms("plurality", breaks_ties=True),
     "majority": Terms("majority", quorum=MAJORITY_QUORUM),
     "plurality, static weights": Terms("plurality", "static"),
     "plurality, learned weights": Terms("plurality", "performance"),
@@ -65,12 +66,11 @@ async def _rule(
     }
     runs = {way: await server.hold(drawn.numbers, panels, each) for way, each in ways.items()}
     for way, run in runs.items():
+        wrong = set() if terms.breaks_ties else set(score.differing(run, runs[ALL]))
+        if terms.weights == "equal":
+            wrong.update(score.miscounted(recording, panels, run, terms))
         scored = score.accuracy(recording, drawn, run, terms.rule)
-        result.rows.append(score.row(kind, (name, way), scored, run, runs[ALL]))
-        for number in score.differing(run, runs[ALL]):
-            winner, expected = run.outcomes[number].winner, runs[ALL].outcomes[number].winner
-            result.problems.append(f"{kind}, {name}, {way}: {winner} won question {number}, not {expected}")
-    if terms.weights == "equal":
-        for number in score.miscounted(recording, panels, runs[ALL], terms.rule):
-            winner = runs[ALL].outcomes[number].winner
-            result.problems.append(f"{kind}, {name}: {winner} won question {number}, not by a plain count")
+        result.rows.append(score.row(kind, (name, way), scored, run, len(wrong)))
+        for number in sorted(wrong):
+            told = f"{run.outcomes[number].winner} won question {number}, not with all asked"
+            result.problems.append(f"{kind}, {name}, {way}: {told}")

@@ -42,9 +42,10 @@ class Terms:
     at_once: int = VOTERS
     is_slow: bool = False
     quorum: int = 1
+    breaks_ties: bool = False
 
     def options(self) -> dict[str, Any]:
-        """What ``Client.consensus`` is told. Where nothing wins the vote is left undecided."""
+        """What ``Client.consensus`` is told."""
         label = {"weight_label": ACCURACY_LABEL} if self.weights == "static" else {}
         return {
             "voters": VOTERS,
@@ -55,16 +56,21 @@ class Terms:
             "early_decision": self.early,
             "max_concurrency": self.at_once,
             "quorum": self.quorum,
+            "on_no_consensus": "tie_break" if self.breaks_ties else "fail",
             **label,
         }
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one vote came to; the winner is None where there was no consensus."""
+    """What one vote came to; the winner is None where there was no consensus.
+
+    ``seats`` are the models that were asked, by ordinal.
+    """
 
     winner: str | None
     tally: tuple[TallyEntry, ...]
+    seats: dict[int, str] = field(default_factory=dict)
 
     @property
     def leaders(self) -> list[str]:
@@ -91,6 +97,7 @@ class Electorate:
         self._seed = seed
         self.run = Run()  # Counts what they do.
         self.graded: dict[str, bool] = {}  # Whether a ballot was right, by the id of its task.
+        self.seats: dict[str, dict[int, str]] = {}  # Models by ordinal, by the id of the vote.
         self._agents = [self._agent(model, accuracies[model]) for model in recording.models]
 
     async def start(self, address: str) -> None:
@@ -108,6 +115,8 @@ class Electorate:
         @agent.on("ballot")
         async def ballot(asked: Any, ctx: Context) -> dict[str, str]:
             self.run.asked += 1
+            ordinal = int(ctx.idempotency_key.rpartition("/")[2])
+            self.seats.setdefault(ctx.parent_task_id, {})[ordinal] = model
             question = self._recording.questions[asked["question"]]
             if asked["slow"]:
                 await asyncio.sleep(Random(f"{self._seed}/{asked['question']}/{model}").uniform(*SLOW_S))
@@ -132,6 +141,7 @@ class Replay:
         """A vote on each of these questions, several at a time."""
         run = self._electorate.run = Run()
         self._electorate.graded.clear()
+        self._electorate.seats.clear()
 
         async def vote(number: int) -> None:
             run.outcomes[number] = await self._vote(number, panels[number], terms)
@@ -157,8 +167,8 @@ class Replay:
         try:
             verdict = await self._up.consensus(voter, asked, timeout=TIMEOUT_S, **terms.options())
         except NoConsensus as none:
-            return Outcome(None, none.tally)
-        return Outcome(verdict.value, verdict.tally)
+            return Outcome(None, none.tally, self._electorate.seats[none.task_id])
+        return Outcome(verdict.value, verdict.tally, self._electorate.seats[verdict.task_id])
 
 
 async def for_each(

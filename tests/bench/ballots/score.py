@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 from tests.bench.ballots.draw import VOTERS
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.bench.ballots.draw import Draw, Panel
     from tests.bench.ballots.recording import Question, Recording
-    from tests.bench.ballots.replay import Run
+    from tests.bench.ballots.replay import Run, Terms
 
 MAJORITY = "majority"
 
@@ -39,15 +40,29 @@ class Row:
         return asdict(self)
 
 
-def plain_winner(question: Question, panel: Panel, rule: str) -> str | None:
-    """The winner with equal weights, counted by hand; a majority needs the default quorum as well."""
-    ballots = [question.ballots[model] for model in panel.models if question.ballots[model]]
-    ranked = Counter(ballots).most_common(2)
-    if not ranked:
+def plain_winner(question: Question, models: Iterable[str], terms: Terms) -> str | None:
+    """The winner with equal weights, counted by hand; the models are in the order of their ordinals."""
+    ballots = [question.ballots[model] for model in models if question.ballots[model]]
+    ranked = Counter(ballots).most_common(2)  # Among equals the first comes first.
+    if len(ballots) < terms.quorum:
         return None
-    if rule == MAJORITY:
-        return ranked[0][0] if len(ballots) > VOTERS // 2 and 2 * ranked[0][1] > len(ballots) else None
-    return ranked[0][0] if len(ranked) == 1 or ranked[0][1] > ranked[1][1] else None
+    if terms.rule == MAJORITY:
+        return ranked[0][0] if 2 * ranked[0][1] > len(ballots) else None
+    is_tie = len(ranked) > 1 and ranked[0][1] == ranked[1][1]
+    return None if is_tie and not terms.breaks_ties else ranked[0][0]
+
+
+def possible_winners(
+    question: Question, panel: Panel, seats: Mapping[int, str], terms: Terms
+) -> set[str | None]:
+    """Who could win, counted by hand, if all were asked: those who were have their seats, the rest any."""
+    rest = [model for model in panel.models if model not in seats.values()]
+    free = [ordinal for ordinal in range(VOTERS) if ordinal not in seats]
+    winners = set()
+    for order in permutations(rest):
+        placed = {**seats, **dict(zip(free, order, strict=True))}
+        winners.add(plain_winner(question, [placed[ordinal] for ordinal in sorted(placed)], terms))
+    return winners
 
 
 def accuracy(recording: Recording, drawn: Draw, run: Run, rule: str) -> float:
@@ -66,8 +81,8 @@ def accuracy(recording: Recording, drawn: Draw, run: Run, rule: str) -> float:
     return right / len(drawn.scored)
 
 
-def row(kind: str, names: tuple[str, str], scored: float, run: Run, reference: Run) -> Row:
-    """A line for a run, held against the one that asked all."""
+def row(kind: str, names: tuple[str, str], scored: float, run: Run, wrong: int) -> Row:
+    """A line for a run of which so many winners would have been others had all been asked."""
     asked_all = VOTERS * len(run.outcomes)
     return Row(
         panels=kind,
@@ -79,13 +94,13 @@ def row(kind: str, names: tuple[str, str], scored: float, run: Run, reference: R
         cast=run.cast,
         saved=1 - run.cast / asked_all,
         begun=(run.asked - run.cast) / asked_all,
-        same_winners=len(run.outcomes) - len(differing(run, reference)),
+        same_winners=len(run.outcomes) - wrong,
         votes_per_s=len(run.outcomes) / run.seconds,
     )
 
 
 def differing(run: Run, reference: Run) -> list[int]:
-    """Questions whose winner is another one."""
+    """Questions whose winner is another one. Ties are broken by seats, which differ from run to run."""
     return [
         number
         for number, outcome in run.outcomes.items()
@@ -93,12 +108,13 @@ def differing(run: Run, reference: Run) -> list[int]:
     ]
 
 
-def miscounted(recording: Recording, panels: Mapping[int, Panel], run: Run, rule: str) -> list[int]:
-    """Questions whose winner is not that of a plain count."""
+def miscounted(recording: Recording, panels: Mapping[int, Panel], run: Run, terms: Terms) -> list[int]:
+    """Questions where a plain count of all ballots could have another winner, whoever was not asked."""
     return [
         number
         for number, outcome in run.outcomes.items()
-        if outcome.winner != plain_winner(recording.questions[number], panels[number], rule)
+        if {outcome.winner}
+        != possible_winners(recording.questions[number], panels[number], outcome.seats, terms)
     ]
 
 
