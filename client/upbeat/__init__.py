@@ -53,15 +53,19 @@ if TYPE_CHECKING:
         TaskFinished,
         TaskNotFound,
         TaskTimedOut,
+        TopicFull,
         Unauthenticated,
         Unavailable,
         UpbeatError,
     )
     from upbeat.flow import Done
+    from upbeat.group import Group, Published
     from upbeat.handle import TaskHandle
+    from upbeat.message import Message
     from upbeat.outcome import ChildOutcome, CollaborationResult, ItemError, TallyEntry
     from upbeat.skill import Kind, Skill
     from upbeat.spec import Retry
+    from upbeat.subscription import Subscription
     from upbeat.sync import SyncClient, SyncTaskHandle
     from upbeat.task import Progress, Task, TaskState
     from upbeat.updates import Left, TaskWatch
@@ -106,15 +110,19 @@ _HOMES = {
         "TaskFinished",
         "TaskNotFound",
         "TaskTimedOut",
+        "TopicFull",
         "Unauthenticated",
         "Unavailable",
         "UpbeatError",
     ),
     "flow": ("Done",),
+    "group": ("Group", "Published"),
     "handle": ("TaskHandle",),
+    "message": ("Message",),
     "outcome": ("ChildOutcome", "CollaborationResult", "ItemError", "TallyEntry"),
     "skill": ("Kind", "Skill"),
     "spec": ("Retry",),
+    "subscription": ("Subscription",),
     "sync": ("SyncClient", "SyncTaskHandle"),
     "task": ("Progress", "Task", "TaskState"),
     "updates": ("Left", "TaskWatch"),
@@ -143,11 +151,13 @@ __all__ = [
     "DuplicateTask",
     "Fail",
     "Grade",
+    "Group",
     "Infeasible",
     "InvalidField",
     "ItemError",
     "Kind",
     "Left",
+    "Message",
     "NoConsensus",
     "NoWinner",
     "Parallel",
@@ -155,6 +165,7 @@ __all__ = [
     "Pipeline",
     "PipelineItem",
     "Progress",
+    "Published",
     "QueueFull",
     "Race",
     "Refused",
@@ -164,6 +175,7 @@ __all__ = [
     "Step",
     "StepFailed",
     "StopWhen",
+    "Subscription",
     "SyncClient",
     "SyncTaskHandle",
     "TallyEntry",
@@ -177,6 +189,7 @@ __all__ = [
     "TaskTimedOut",
     "TaskWatch",
     "Tls",
+    "TopicFull",
     "Unauthenticated",
     "Unavailable",
     "UpbeatError",

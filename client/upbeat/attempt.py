@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from upbeat.context import Context
 from upbeat.errors import CodecError, Fail
+from upbeat.group import Group
 from upbeat.v1 import agent_service_pb2 as wire
 from upbeat.v1 import payload_pb2
 from upbeat.voice import Voice, bounded
@@ -20,6 +21,7 @@ from upbeat.voice import Voice, bounded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from upbeat.group import Post
     from upbeat.io_thread import Crossing
     from upbeat.voice import Ear
     from upbeat.work import Work
@@ -34,7 +36,12 @@ class Attempt:
     """A started attempt. `done` is called on the handler's thread with its result."""
 
     def __init__(
-        self, assignment: wire.Assignment, work: Work, ear: Ear, done: Callable[[wire.AttemptResult], None]
+        self,
+        assignment: wire.Assignment,
+        work: Work,
+        ear: Ear,
+        done: Callable[[wire.AttemptResult], None],
+        post: Post,
     ) -> None:
         self.task_id = assignment.task_id
         self.lease_id = assignment.lease_id
@@ -43,6 +50,7 @@ class Attempt:
         self._assignment = assignment
         self._work = work
         self._done = done
+        self._post = post
         self._cancelled = threading.Event()
         self._task: asyncio.Task[None] | None = None
         self._crossing: Crossing | None = None
@@ -107,7 +115,10 @@ class Attempt:
             raise Fail("INVALID_INPUT", error.message, retryable=False) from error
         if not self._work.takes_context:
             return (value,)
-        return (value, Context(self._assignment, self.voice, self._cancelled))
+        group = None
+        if self._assignment.parent_task_id:
+            group = Group(self._assignment, self._post, self._cancelled)
+        return (value, Context(self._assignment, self.voice, self._cancelled, group))
 
     def _completed(self, output: Any) -> wire.AttemptResult:
         result = wire.AttemptResult(lease_id=self.lease_id, output=self._work.skill.encode_output(output))

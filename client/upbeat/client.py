@@ -7,23 +7,35 @@ happen where the caller awaits.
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from upbeat.channel import Tls, address_or_default, namespace_or_default, target_of
+from upbeat.codec import encode
 from upbeat.collaboration.calls import CollaborationCalls
 from upbeat.core import Core
 from upbeat.flow import Done, Flow
+from upbeat.group import Published
 from upbeat.handle import TaskHandle, concluded, finished_of, merged_options
 from upbeat.io_thread import io_thread
 from upbeat.skill import In, Kind, Out, as_kind
 from upbeat.spec import Seconds, TaskOptions, spec_of
 from upbeat.submission import Submission
+from upbeat.subscription import Subscription
 from upbeat.task import Task, task_of
 from upbeat.updates import TaskWatch, updates
-from upbeat.v1 import agent_pb2, agent_service_pb2, stats_pb2, stats_service_pb2, task_pb2, task_service_pb2
+from upbeat.v1 import (
+    agent_pb2,
+    agent_service_pb2,
+    message_service_pb2,
+    stats_pb2,
+    stats_service_pb2,
+    task_pb2,
+    task_service_pb2,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
     from types import TracebackType
 
     from upbeat.task import Progress
@@ -286,6 +298,43 @@ class Client(CollaborationCalls):
         response = await io_thread().call(self._core.agents("DrainAgent", request))
         agent: agent_pb2.Agent = response.agent
         return agent
+
+    async def publish(
+        self,
+        topic: str,
+        value: Any,
+        *,
+        to: str = "",
+        message_id: str = "",
+        headers: Mapping[str, str] | None = None,
+        publisher: str = "",
+    ) -> Published:
+        """Say something to everybody who reads a topic, or to one of them (`to`); returns once it is kept.
+
+        Waits while the topic is full, as long as the client is patient, and says it
+        again until it is answered. With a `message_id` of your own another process
+        may repeat it: it is heard once. Raises CodecError, InvalidField,
+        SubscriberNotFound, TopicFull, Unavailable, ...
+        """
+        request = message_service_pb2.PublishRequest(
+            topic=topic,
+            payload=encode(value),
+            message_id=message_id or uuid.uuid4().hex,
+            to=to,
+            headers=headers,
+            publisher=publisher,
+        )
+        answer = await io_thread().call(self._core.published(request))
+        return Published(answer.message_id, answer.sequence, answer.durable)
+
+    def subscribe(self, topic: str, *, name: str = "") -> Subscription:
+        """The messages of a topic: `async for message in up.subscribe("news", name="me")`.
+
+        A `name` is durable: from its first subscription on, messages are kept for it
+        until it acknowledges them, also while it is away. Without one it hears what
+        is published while it listens. See `Subscription`.
+        """
+        return Subscription(self._core, topic, name)
 
     async def stats(self) -> stats_pb2.Stats:
         """How the namespace and its server are doing."""

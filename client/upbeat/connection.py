@@ -20,6 +20,7 @@ from upbeat.refusal import error_of_call
 from upbeat.v1 import (
     agent_service_pb2_grpc,
     collaboration_service_pb2_grpc,
+    message_service_pb2_grpc,
     stats_service_pb2_grpc,
     task_service_pb2_grpc,
 )
@@ -27,6 +28,7 @@ from upbeat.v1 import (
 if TYPE_CHECKING:
     from upbeat.v1.agent_service_pb2_grpc import AgentServiceAsyncStub
     from upbeat.v1.collaboration_service_pb2_grpc import CollaborationServiceAsyncStub
+    from upbeat.v1.message_service_pb2_grpc import MessageServiceAsyncStub
     from upbeat.v1.stats_service_pb2_grpc import StatsServiceAsyncStub
     from upbeat.v1.task_service_pb2_grpc import TaskServiceAsyncStub
 
@@ -91,6 +93,11 @@ class Connection:
     def collaborations(self) -> CollaborationServiceAsyncStub:
         """CollaborationService."""
         return collaboration_service_pb2_grpc.CollaborationServiceStub(self.channel)
+
+    @property
+    def messages(self) -> MessageServiceAsyncStub:
+        """MessageService."""
+        return message_service_pb2_grpc.MessageServiceStub(self.channel)
 
     @property
     def stats(self) -> StatsServiceAsyncStub:

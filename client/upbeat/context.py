@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from upbeat import codec
-from upbeat.errors import AttemptCancelled
+from upbeat.errors import AttemptCancelled, FailedPrecondition
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
 
+    from upbeat.group import Group
     from upbeat.v1 import agent_service_pb2 as wire
     from upbeat.v1 import payload_pb2
     from upbeat.voice import Voice
@@ -76,7 +77,13 @@ class Context:
     race `first` and `second`.
     """
 
-    def __init__(self, assignment: wire.Assignment, voice: Voice, cancelled: threading.Event) -> None:
+    def __init__(
+        self,
+        assignment: wire.Assignment,
+        voice: Voice,
+        cancelled: threading.Event,
+        group: Group | None = None,
+    ) -> None:
         self.task_id = assignment.task_id
         self.lease_id = assignment.lease_id
         self.attempt = assignment.attempt
@@ -96,6 +103,17 @@ class Context:
         if assignment.HasField("time_remaining"):
             self.deadline = time.monotonic() + assignment.time_remaining.ToNanoseconds() / 1e9
         self._voice = voice
+        self._group = group
+
+    @property
+    def group(self) -> Group:
+        """The siblings of this task in its collaboration. Raises FailedPrecondition where there is none."""
+        if self._group is None:
+            raise FailedPrecondition(
+                f"task {self.task_id} is not the child of a collaboration: it has no siblings to talk to",
+                reason="NOT_A_MEMBER",
+            )
+        return self._group
 
     @property
     def original(self) -> Any:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from upbeat.backoff import Patience
 from upbeat.connection import CALL_TIMEOUT_S, Connection
-from upbeat.errors import Unavailable, UpbeatError
+from upbeat.errors import TopicFull, Unavailable, UpbeatError
 from upbeat.outcome import CollaborationResult
 from upbeat.stream import TaskStream
 from upbeat.v1 import task_service_pb2
@@ -19,6 +20,8 @@ from upbeat.watch import WatchHub
 if TYPE_CHECKING:
     from upbeat.channel import Target
     from upbeat.submission import Submission
+    from upbeat.subscription import Reader
+    from upbeat.v1 import message_service_pb2
 
 LONG_POLL_S = 60.0
 ANSWER_MARGIN_S = 5.0
@@ -33,6 +36,7 @@ class Core:
         self.connection = Connection(target, token, namespace, patience_s)
         self.stream = TaskStream(self.connection)
         self.watches = WatchHub(self.connection)
+        self.readers: set[Reader] = set()
         self._errands: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -41,6 +45,8 @@ class Core:
             await asyncio.wait(self._errands, timeout=1.0)
         for errand in self._errands:
             errand.cancel()
+        for reader in list(self.readers):
+            await reader.close()
         await self.stream.close()
         await self.watches.close()
         await self.connection.close()
@@ -108,6 +114,23 @@ class Core:
     async def agents(self, method: str, request: Any) -> Any:
         """A unary call of AgentService."""
         return await self._call("agents", method, request, CALL_TIMEOUT_S)
+
+    async def messages(self, method: str, request: Any) -> Any:
+        """A unary call of MessageService."""
+        return await self._call("messages", method, request, CALL_TIMEOUT_S)
+
+    async def published(self, request: message_service_pb2.PublishRequest) -> Any:
+        """Publish, waiting while the topic is full, as long as the client is patient."""
+        loop = asyncio.get_running_loop()
+        patience = Patience(self.connection.patience_s)
+        while True:
+            try:
+                return await self.messages("Publish", request)
+            except TopicFull as error:
+                delay_s = patience.next_s(loop.time(), error.retry_after)
+                if delay_s is None:
+                    raise
+                await asyncio.sleep(delay_s)
 
     async def stats(self, method: str, request: Any) -> Any:
         """A unary call of StatsService."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from upbeat.v1 import agent_service_pb2 as wire
-    from upbeat.v1 import payload_pb2
+    from upbeat.v1 import bus_pb2, payload_pb2, refusal_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,31 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivered:
+    """A message has come for an attempt."""
+
+    lease_id: str
+    delivery: bus_pb2.BusDelivery
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The server has answered a message of an attempt."""
+
+    lease_id: str
+    message_id: str
+    ack: bus_pb2.BusPublishAck
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """The server delivers nothing more to an attempt."""
+
+    lease_id: str
+    refusal: refusal_pb2.Refusal
+
+
+@dataclass(frozen=True, slots=True)
 class ServerDrains:
     """The server is leaving: deliver what is there and reconnect, keeping the work."""
 
@@ -61,4 +86,15 @@ class FrameRefused:
     message: str
 
 
-Effect = Opened | Start | Stop | Settled | ServerDrains | AgentDrained | FrameRefused
+Effect = (
+    Opened
+    | Start
+    | Stop
+    | Settled
+    | Delivered
+    | Published
+    | Unsubscribed
+    | ServerDrains
+    | AgentDrained
+    | FrameRefused
+)

@@ -106,6 +106,10 @@ class AgentNotFound(NotFound):
     """No such agent."""
 
 
+class SubscriberNotFound(NotFound):
+    """The topic has no such subscriber."""
+
+
 class AlreadyExists(Refused):
     """It exists already."""
 
@@ -148,6 +152,10 @@ class QueueFull(ResourceExhausted):
 
 class ItemsFull(ResourceExhausted):
     """As many items of an open pipeline wait as may; `retry_after` says when to try again."""
+
+
+class TopicFull(ResourceExhausted):
+    """The topic holds as many messages as it may: its subscribers have to acknowledge some."""
 
 
 class ServerBusy(ResourceExhausted):
@@ -372,10 +380,12 @@ REASONS: Mapping[str, type[Refused]] = {
     "HELLO_REPEATED": InvalidArgument,
     "TASK_NOT_FOUND": TaskNotFound,
     "AGENT_NOT_FOUND": AgentNotFound,
+    "SUBSCRIBER_NOT_FOUND": SubscriberNotFound,
     "REQUEST_ID_REUSED": RequestIdReused,
     "DUPLICATE_TASK": DuplicateTask,
     "TASK_FINISHED": TaskFinished,
     "HELLO_REQUIRED": FailedPrecondition,
+    "NOT_A_MEMBER": FailedPrecondition,
     "SAMPLE_DISABLED": SampleDisabled,
     "ITEMS_CLOSED": ItemsClosed,
     "NOT_GRADABLE": NotGradable,
@@ -385,6 +395,9 @@ REASONS: Mapping[str, type[Refused]] = {
     "FAIRNESS_KEYS_EXHAUSTED": ResourceExhausted,
     "AGENTS_EXHAUSTED": ResourceExhausted,
     "NAMESPACES_EXHAUSTED": ResourceExhausted,
+    "TOPIC_FULL": TopicFull,
+    "TOPICS_EXHAUSTED": ResourceExhausted,
+    "SUBSCRIBERS_EXHAUSTED": ResourceExhausted,
     "SERVER_BUSY": ServerBusy,
     "ITEMS_FULL": ItemsFull,
     "STREAMS_EXHAUSTED": StreamsExhausted,

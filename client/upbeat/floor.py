@@ -13,6 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from upbeat.attempt import Attempt
+from upbeat.post import PostOffice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,10 +48,11 @@ class Floor:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.when_said: Callable[[], None] = _nothing
         self.when_ended: Callable[[], None] = _nothing
+        self.post = PostOffice(session.mail, io, lambda: self.when_said())  # noqa: PLW0108 - set later
 
     def start(self, assignment: wire.Assignment) -> None:
         """Run the handler of its type."""
-        attempt = Attempt(assignment, self._place.works[assignment.type], self, self._ended)
+        attempt = Attempt(assignment, self._place.works[assignment.type], self, self._ended, self.post)
         self._attempts[attempt.lease_id] = attempt
         if assignment.HasField("time_remaining"):
             remaining_s = assignment.time_remaining.ToNanoseconds() / 1e9
@@ -63,6 +65,7 @@ class Floor:
         if attempt is None:
             return
         attempt.stop(reason)
+        self.post.stop(lease_id)
         if grace_s is not None:
             self._set_timer(lease_id, grace_s, self._outstay, lease_id, grace_s)
 
@@ -86,8 +89,8 @@ class Floor:
 
     def stop_all(self, reason: str) -> None:
         """Have all handlers end."""
-        for attempt in self._attempts.values():
-            attempt.stop(reason)
+        for lease_id in list(self._attempts):
+            self.stop(lease_id, reason)
 
     def close(self, reason: str) -> None:
         """The agent is gone: handlers are told, and nothing is waited for."""
@@ -140,6 +143,7 @@ class Floor:
         if timer is not None:
             timer.cancel()
         self._attempts.pop(result.lease_id, None)
+        self.post.forget(result.lease_id)
         self._session.finish(result)
         self.when_ended()
 

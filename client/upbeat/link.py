@@ -15,7 +15,19 @@ from upbeat.backoff import Backoff
 from upbeat.channel import CHANNELS, Target, metadata_of
 from upbeat.connection import is_worth_reopening
 from upbeat.duplex import END, Duplex, End
-from upbeat.effects import AgentDrained, Effect, FrameRefused, Opened, ServerDrains, Settled, Start, Stop
+from upbeat.effects import (
+    AgentDrained,
+    Delivered,
+    Effect,
+    FrameRefused,
+    Opened,
+    Published,
+    ServerDrains,
+    Settled,
+    Start,
+    Stop,
+    Unsubscribed,
+)
 from upbeat.errors import AgentFenced
 from upbeat.session import Phase, Session
 from upbeat.v1 import agent_service_pb2 as wire
@@ -176,6 +188,12 @@ class Link:
                 self._settled(effect)
             case Stop():
                 self._floor.stop(effect.lease_id, effect.reason, effect.grace_s)
+            case Delivered():
+                self._floor.post.delivered(effect)
+            case Published():
+                self._floor.post.published(effect)
+            case Unsubscribed():
+                self._floor.post.unsubscribed(effect)
             case Opened():
                 self._open(effect)
             case ServerDrains():

@@ -18,6 +18,7 @@ import enum
 from dataclasses import dataclass
 
 from upbeat.effects import AgentDrained, Effect, FrameRefused, Opened, ServerDrains, Settled, Start, Stop
+from upbeat.mail import Mail
 from upbeat.results import Results
 from upbeat.speech import Speech
 from upbeat.v1 import agent_service_pb2 as wire
@@ -84,6 +85,7 @@ class Session:
         self.attempts: dict[str, Running] = {}  # Until their handlers end.
         self._speech = Speech()
         self.results = Results()
+        self.mail = Mail()
         # What waits to be sent on this stream.
         self._is_hello_due = False
         self._is_drain_due = False
@@ -124,6 +126,7 @@ class Session:
         self._acks.clear()  # They belonged to the old stream: hello says what is held.
         self._changes.clear()  # Hello says what is offered.
         self.results.resend()
+        self.mail.connected()
         self._slots_told = self.identity.slots
         self._last_sent_ms = now_ms
 
@@ -197,6 +200,7 @@ class Session:
             effects += self._cancel(cancel)
         for ack in frame.result_acks:
             effects += self._settle(ack)
+        effects += self.mail.received(frame)
         if frame.HasField("drain"):
             effects.append(AgentDrained() if frame.drain.reason == "AGENT_DRAINED" else ServerDrains())
         if frame.HasField("error"):
@@ -292,6 +296,8 @@ class Session:
         frame.attempt_acks.extend(self._acks[:FRAME_ITEMS_MAX])
         del self._acks[:FRAME_ITEMS_MAX]
         size = self._speech.move_to(frame, FRAME_ITEMS_MAX, self._frame_bytes_max // 2)
+        # Before results: what an attempt said last needs the lease that its result ends.
+        size = self.mail.move_to(frame, size, FRAME_ITEMS_MAX, self._frame_bytes_max // 2)
         self.results.move_to(frame, self._speech, size, FRAME_ITEMS_MAX, self._frame_bytes_max)
         frame.capability_changes.extend(self._changes)
         self._changes.clear()

@@ -15,7 +15,19 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
 
-from upbeat.effects import AgentDrained, Effect, FrameRefused, Opened, ServerDrains, Settled, Start, Stop
+from upbeat.effects import (
+    AgentDrained,
+    Delivered,
+    Effect,
+    FrameRefused,
+    Opened,
+    Published,
+    ServerDrains,
+    Settled,
+    Start,
+    Stop,
+    Unsubscribed,
+)
 from upbeat.session import Identity, Session
 from upbeat.v1 import agent_service_pb2 as wire
 from upbeat.v1 import payload_pb2
@@ -72,6 +84,12 @@ def words_of(effect: Effect) -> str:
             return f"stop {effect.lease_id}: {effect.reason}{grace}"
         case Settled():
             return f"settled {effect.lease_id}: {OUTCOME.Name(effect.outcome).removeprefix('OUTCOME_')}"  # type: ignore[arg-type]
+        case Delivered():
+            return f"delivered {effect.delivery.delivery_id} to {effect.lease_id}"
+        case Published():
+            return f"published {effect.message_id} of {effect.lease_id}"
+        case Unsubscribed():
+            return f"unsubscribed {effect.lease_id}: {effect.refusal.reason}"
         case ServerDrains():
             return "server drains"
         case AgentDrained():
@@ -95,6 +113,9 @@ def words_of_frame(frame: wire.ConnectRequest) -> str:
     for item in frame.progress:
         piece = f" #{item.sequence}={item.chunk.decode()}" if item.sequence else ""
         words.append(f"progress {item.lease_id} {item.fraction:g}{piece}")
+    words += [f"publish {publish.message_id}" for publish in frame.publishes]
+    words += [f"{'leave' if wanted.action else 'read'} {wanted.lease_id}" for wanted in frame.subscribes]
+    words += [f"acked {ack.delivery_id}" for ack in frame.delivery_acks]
     for result in frame.results:
         is_error = result.WhichOneof("result") == "error"
         words.append(f"result {result.lease_id}" + (f": {result.error.reason}" if is_error else ""))
