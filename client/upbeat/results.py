@@ -61,10 +61,14 @@ class Results:
         if self._by_lease.pop(lease_id, None) is None:
             return False
         self._unsent.pop(lease_id, None)
+        self.remember(lease_id)
+        return True
+
+    def remember(self, lease_id: str) -> None:
+        """The lease has ended here: it is not begun again."""
         self._reported[lease_id] = None
         for oldest in list(islice(self._reported, max(0, len(self._reported) - REPORTED_MAX))):
             del self._reported[oldest]
-        return True
 
     def clear(self) -> None:
         """None of them is ours any more."""

@@ -182,7 +182,11 @@ class Session:
     def finish(self, result: wire.AttemptResult) -> None:
         """The handler has ended. A lease that was taken away only gives its slot back."""
         attempt = self.attempts.pop(result.lease_id, None)
-        if attempt is not None and not attempt.is_dropped:
+        if attempt is None:
+            return
+        if attempt.is_dropped:
+            self.results.remember(result.lease_id)
+        else:
             self.results.keep(result)
 
     # What the server tells.

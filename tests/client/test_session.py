@@ -438,6 +438,13 @@ class Watcher:
         assert set(session.results._unsent) <= set(session.results)
 
 
+def test_a_lease_that_was_taken_away_is_not_begun_again_when_its_handler_has_ended(play: Play) -> None:
+    play >> connected >> welcome() >> assign("l1") >> disconnected >> connected >> welcome(dropped=("l1",))
+    play >> finish("l1")
+    play.said.clear()
+    play >> assign("l1") << "frame: reject l1: ALREADY_REPORTED"
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(_lines, max_size=40))
 def test_no_sequence_of_events_breaks_the_rules(lines: list[session_play.Line]) -> None:
