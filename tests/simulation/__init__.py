@@ -18,7 +18,9 @@ the same run, event by event; ``Report.trace`` is the proof of it.
 - ``virtual_loop`` - time and scheduling; hosts that die and freeze
 - ``network`` - calls and streams between hosts, and what happens to them
 - ``disk`` - the store's medium, ``ledger`` - everything that became durable
+- ``family`` - whose child is whose, ``outcome`` - what a collaboration must come to, worked out again
 - ``claims`` - what leaves the server, ``order`` - who was handed what, and before whom
-- ``server_host``, ``agent_host``, ``liar``, ``callers`` - who takes part
+- ``server_host``, ``agent_host``, ``liar``, ``callers``, ``feeder`` - who takes part
+- ``workload``, ``teamwork`` - what is submitted, ``answers`` - what is answered to a step
 - ``mix`` - what a seed draws, ``world`` - one run, ``bugs`` - defects that must be found
 """

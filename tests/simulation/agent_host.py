@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.simulation.answers import answer
 from tests.simulation.calls import Stub
 from tests.simulation.virtual_loop import Host
 from upbeat.channel import Target
@@ -74,7 +75,7 @@ class Handlers:
         duration_s = manner.speed_ms * (0.5 + self._rng.random()) / 1_000
         timer = None
         if not hangs:
-            timer = self._loop.call_later(duration_s, self._end, lease, assignment.input.data, fails)
+            timer = self._loop.call_later(duration_s, self._end, assignment, fails)
         self._timers[lease] = timer
         self.overrun = max(self.overrun, len(self._timers) - manner.slots)
         if self._rng.random() < 0.3:
@@ -82,7 +83,8 @@ class Handlers:
             self._session.emit(lease, b"piece")
             self.when_said()
 
-    def _end(self, lease: str, data: bytes, fails: bool) -> None:
+    def _end(self, assignment: wire.Assignment, fails: bool) -> None:
+        lease = assignment.lease_id
         if lease not in self._timers:
             return
         del self._timers[lease]
@@ -90,9 +92,12 @@ class Handlers:
         if fails:
             reason = "FATAL" if self._rng.random() < 0.3 else "BROKEN"
             result.error.CopyFrom(payload_pb2.Error(reason=reason, message="simulated"))
+        elif assignment.parent_task_id:
+            result = answer(assignment, self._manner.agent_id)
         else:
-            self.outputs[lease] = b"%b by %b" % (data, lease.encode())
-            result.output.data = self.outputs[lease]
+            result.output.data = b"%b by %b" % (assignment.input.data, lease.encode())
+        if result.HasField("output"):
+            self.outputs[lease] = result.output.data
         self._session.finish(result)
         self.when_ended()
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from tests.simulation.claims import Claims
-    from tests.simulation.ledger import Ledger
+    from tests.simulation.ledger import Ledger, Life
     from tests.simulation.network import Network
 
 pb: Any = task_service_pb2
@@ -52,12 +52,14 @@ class SimulatedConnection(Connection):
 class Caller:
     """A process that calls; it stays alive."""
 
-    def __init__(self, name: str, network: Network, claims: Claims, rng: Random) -> None:
+    def __init__(
+        self, name: str, network: Network, claims: Claims, rng: Random, service: str = "TaskService"
+    ) -> None:
         self.host = Host(name)
         self.network = network
         self.claims = claims
         self.rng = rng
-        self.tasks: Any = Stub(network, self.host, "TaskService")
+        self.tasks: Any = Stub(network, self.host, service)
         self.is_done = False
 
     async def ask(self, method: str, request: Any, timeout_s: float = 10.0) -> Any:
@@ -220,6 +222,10 @@ class Reader(Caller):
                 request_id, task_id = self.rng.choice(known)
                 with suppress(Refused):
                     await self._look(request_id, task_id)
+            children = self._ledger.family.latest_live()
+            if children and self.rng.random() < 0.5:
+                with suppress(Refused):
+                    await self._look_at_child(self.rng.choice(children))
         self.is_done = True
 
     async def _look(self, request_id: str, task_id: str) -> None:
@@ -232,6 +238,16 @@ class Reader(Caller):
             await self._repeat(request_id, task_id)
         else:
             await self.ask("ListTasks", pb.ListTasksRequest(page_size=5))
+
+    async def _look_at_child(self, child: Life) -> None:
+        """A child is a task like any other: it can be read, and cancelled by itself or with its parent."""
+        task_id = f"{child.task_id:016x}"
+        if self.rng.random() >= 2 * self._cancel_share:
+            await self._get(task_id)
+        elif self.rng.random() < 0.7:
+            await self._cancel(task_id)
+        else:
+            await asyncio.gather(self._cancel(task_id), self._cancel(f"{child.last.parent_id:016x}"))
 
     async def _get(self, task_id: str) -> None:
         request = pb.GetTaskRequest(task_id=task_id)

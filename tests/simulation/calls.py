@@ -10,7 +10,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc.aio import EOF, AbortError, BaseError, Metadata
 
 from tests.simulation.network import TOO_LATE, Wire, error_of
-from upbeat.v1 import agent_service_pb2, stats_service_pb2, task_service_pb2
+from upbeat.v1 import agent_service_pb2, collaboration_service_pb2, stats_service_pb2, task_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,7 @@ SERVICES = {
     for name, module in (
         ("TaskService", task_service_pb2),
         ("AgentService", agent_service_pb2),
+        ("CollaborationService", collaboration_service_pb2),
         ("StatsService", stats_service_pb2),
     )
 }

@@ -142,6 +142,8 @@ class Claims:
         known = {**self._ledger.lives, **self._ledger.gone}
         for life in known.values():
             request_id = life.last.request_id
+            if life.last.parent_id:
+                continue  # A child, which its collaboration asked for.
             if request_id not in self.submissions:
                 self._fail(1, f"task {life.task_id:016x} ({request_id}) was submitted by nobody")
         for task_id, (state, output) in self.ends.items():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.agent_host import AgentHost, Manner
 from tests.simulation.liar import Liar
-from tests.simulation.workload import TYPES
+from tests.simulation.teamwork import PANEL_MAX, TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +105,11 @@ class Crew:
             if agent.host.is_frozen:
                 world.loop.thaw(agent.host)
             agent.handlers.recover()
-        self.start(Manner("healer", ("work", "play", "gpu"), {"zone": "a"}, 8, 50.0))
+        # As many as the largest panel needs, whoever has its other seats.
+        healers = PANEL_MAX if world.mix.has("collaborations") else 1
+        for number in range(healers):
+            name = f"healer-{number}" if number else "healer"
+            self.start(Manner(name, ("work", "play", "gpu"), {"zone": "a"}, 8, 50.0))
 
     def unanswered(self) -> list[tuple[AgentHost, int]]:
         """Agents whose results the server has not answered, and how many."""

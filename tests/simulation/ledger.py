@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.simulation.family import Family
 from upbeat_server.engine.model import FINISHED, AttemptOutcome, TaskState
 from upbeat_server.engine.record_rules import violations
 from upbeat_server.engine.task_machine import NEXT
@@ -65,6 +66,7 @@ class Ledger:
         self.lives: dict[int, Life] = {}
         self.by_request: dict[str, Life] = {}
         self.gone: dict[int, Life] = {}  # Purged.
+        self.family = Family(fail, self.known)
         self.epoch = 0
         self.revision = 0
         self.clock_ms = 0
@@ -92,6 +94,7 @@ class Ledger:
                     self._fail(9, f"revision {record.revision} is not new")
                 self._take(record, row.spec)
             self.revision = max(self.revision, batch.revision)
+            self.family.committed()
 
     def purged(self, _namespace: str, task_ids: list[int], before_ms: int, keep: int) -> None:
         """The store forgot tasks: those that ended before a time, and all but the newest ``keep``."""
@@ -104,12 +107,18 @@ class Ledger:
                 continue
             if not life.is_finished:
                 self._fail(1, f"task {task_id:016x} was purged unfinished")
+            elif self._is_needed(life):
+                self._fail(13, f"task {task_id:016x} was purged before its collaboration had ended")
             elif life.last.end_ms >= before_ms and too_many <= 0:
                 self._fail(1, f"task {task_id:016x} was purged before its time")
             too_many -= 1
             self.gone[task_id] = life
             if self.by_request.get(life.last.request_id) is life:
                 del self.by_request[life.last.request_id]
+
+    def _is_needed(self, life: Life) -> bool:
+        parent = self.known(life.last.parent_id)
+        return parent is not None and not parent.is_finished
 
     def known(self, task_id: int) -> Life | None:
         """A task, also one that was purged."""
@@ -136,6 +145,7 @@ class Ledger:
             self._fail(5, f"{name} lost {record.lease_losses} leases")
         self._follow_attempts(life, record, name)
         life.records.append(record)
+        self.family.took(life)
 
     def _follow_attempts(self, life: Life, record: TaskRecord, name: str) -> None:
         highest = max(life.holders, default=0)
@@ -150,6 +160,7 @@ class Ledger:
             life.outcomes[number] = attempt.outcome
             if number > highest:
                 self._check_start(life, attempt, name)
+                self.family.check_start(record, attempt.start_ms)
         if list(life.outcomes.values()).count(AttemptOutcome.COMPLETED) > 1:
             self._fail(2, f"{name} has two accepted results")
         if record.state == TaskState.PENDING:

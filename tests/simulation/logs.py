@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
 
 DEFECTS = frozenset(
-    ("engine_broke", "effect_broke", "turn_broke", "call_failed", "errand_failed", "condition_lost")
+    (
+        "engine_broke",
+        "effect_broke",
+        "turn_broke",
+        "call_failed",
+        "errand_failed",
+        "condition_lost",
+        "mode_broke",
+    )
 )
 
 

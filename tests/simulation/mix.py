@@ -37,8 +37,11 @@ FAULTS = (
     "purges",
     "drains",
     "deaths_in_commits",
+    "collaborations",
 )
 """What can be taken away from a run by name."""
+APART = frozenset({"collaborations"})
+"""Drawn apart, so that a run without them is the run that it was before there were any."""
 
 
 def stream(seed: int, name: str) -> Random:
@@ -117,8 +120,15 @@ def draw(seed: int, without: frozenset[str] = frozenset()) -> Mix:
     mix.turn_budget_ms = rng.choice((2.0, 2.0, 0.0))
     is_calm = rng.random() < 0.05
     for fault in FAULTS:
+        if fault in APART:
+            continue
         is_there, strength = rng.random() < 0.4, 10 ** rng.uniform(-1.0, 0.0)
         if is_there and not is_calm and fault not in without:
+            mix.strengths[fault] = strength
+    apart = stream(seed, "apart")
+    for fault in sorted(APART):
+        is_there, strength = apart.random() < 0.5, apart.uniform(0.1, 0.5)
+        if is_there and fault not in without:
             mix.strengths[fault] = strength
     if mix.is_fair:
         _make_fair(mix)

@@ -38,6 +38,8 @@ class Order:
         self._shares = Shares(fail) if is_fair else None
         self._cancels: set[int] = set()
         self._results: set[int] = set()
+        self._nested_decided = False  # In this turn.
+        self._hedges: dict[tuple[str, int], int] = {}  # By namespace and epoch.
         self.counts: Counter[str] = Counter()
         self.engines: dict[str, Engine] = {}
 
@@ -76,6 +78,9 @@ class Order:
         self._trace(f"{engine.clock_ms} {type(event).__name__} {len(answered)}")
         for words in invariants.check(engine):
             self._fail(0, words)
+        lives = engine.namespace, engine.epoch
+        self.counts["hedge launched"] += engine.counters.hedges - self._hedges.get(lives, 0)
+        self._hedges[lives] = engine.counters.hedges
         match event:
             case TaskCancelled():
                 self._cancels.add(event.task_id)
@@ -85,6 +90,9 @@ class Order:
                 self.counts["turns"] += 1
                 if self._cancels & self._results:
                     self.counts["cancel meets result"] += 1
+                if self._cancels and self._nested_decided:
+                    self.counts["nested decision in the turn of a cancel"] += 1
+                self._nested_decided = False
                 self._cancels.clear()
                 self._results.clear()
         for command in answered:
@@ -106,6 +114,8 @@ class Order:
                 counts["lease dropped"] += len(command.dropped_leases)
             case commands.TaskFinished():
                 record = command.task.record
+                has_decided = record.state != TaskState.CANCELLED and record.group is not None
+                self._nested_decided |= has_decided and bool(record.parent_id)
                 reason = record.error.reason if record.error is not None else ""
                 counts[f"{TaskState(record.state).name} {reason}".strip()] += 1
             case commands.Persist() | commands.AgentChanged():
@@ -115,6 +125,8 @@ class Order:
 
     def _before_grant(self, engine: Engine, task: Task, agent: Agent, now_ms: int) -> None:
         name = f"task {task.task_id:016x}"
+        if task.spec.collaboration is not None:
+            self._fail(13, f"{name} is a collaboration and went to {agent.agent_id}")
         if agent.state is not AgentState.CONNECTED or agent.drain_wanted:
             self._fail(4, f"{name} went to {agent.agent_id}, which is {agent.state.name}")
         if not can_do(agent, task):
@@ -129,6 +141,8 @@ class Order:
             if other is task or not other.queue_stamp or not can_do(agent, other):
                 continue
             if agent.agent_id in other.record.failed_agents or other.rejections:
+                continue
+            if _has_seat(agent, other):
                 continue
             if other.spec.priority > task.spec.priority:
                 self._fail(7, f"{name} passed {other.task_id:016x} of a higher class on {agent.agent_id}")
@@ -152,7 +166,18 @@ def _is_behind(first: Task, second: Task) -> bool:
         return False
     if one.fairness_key != other.fairness_key or one.total_timeout_ms or other.total_timeout_ms:
         return False
-    return (first.record.create_ms, first.task_id) < (second.record.create_ms, second.task_id)
+    return _place(first) < _place(second)
+
+
+def _place(task: Task) -> tuple[int, int]:
+    """When a task, or the collaboration that it is a child of, was submitted."""
+    return task.record.submit_ms or task.record.create_ms, task.task_id
+
+
+def _has_seat(agent: Agent, task: Task) -> bool:
+    """Whether the agent works, or worked, on a sibling of the same panel."""
+    group = task.member_of
+    return group is not None and agent.agent_id in group.taken_seats(task.record.member)
 
 
 class Shares:

@@ -10,6 +10,7 @@ import grpc
 from tests.simulation.calls import SERVICES, ServerContext
 from tests.simulation.virtual_loop import Host
 from upbeat_server.rpc.agent_service import AgentService
+from upbeat_server.rpc.collaboration_service import CollaborationService
 from upbeat_server.rpc.door import Door, Method
 from upbeat_server.rpc.method import rpc_handler
 from upbeat_server.rpc.task_service import TaskService
@@ -90,7 +91,11 @@ class ServerHost:
                 await asyncio.sleep(0.5)  # Its supervisor starts the process again.
                 continue
             self.orchestrator = orchestrator
-        for service in (TaskService(self.orchestrator), AgentService(self.orchestrator, "simulated")):
+        for service in (
+            TaskService(self.orchestrator),
+            AgentService(self.orchestrator, "simulated"),
+            CollaborationService(self.orchestrator),
+        ):
             for method in SERVICES[service.descriptor.name].methods:
                 self._handlers[f"{service.descriptor.full_name}/{method.name}"] = rpc_handler(
                     Method(self._door, service, method)

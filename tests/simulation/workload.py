@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tests.simulation.teamwork import TYPES, Teamwork
 from upbeat.v1 import task_spec_pb2
 
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from tests.simulation.mix import Mix
 
 pb: Any = task_spec_pb2
-TYPES = ("work", "play")
 Order = tuple[float, str, task_spec_pb2.TaskSpec]
 
 
@@ -24,8 +24,12 @@ def specs_of(mix: Mix) -> list[list[Order]]:
     submitters = rng.choice((1, 2, 3))
     pause_s = mix.duration_s / mix.tasks * submitters * rng.choice((0.05, 0.5, 0.9))
     orders: list[list[Order]] = [[] for _ in range(submitters)]
+    own = mix.rng("collaborations")
+    teamwork = Teamwork(mix, own)
     for number in range(mix.tasks):
         spec = _spec(mix, rng, number)
+        if own.random() < mix.strength("collaborations"):
+            spec = teamwork.instead_of(spec, number)
         orders[number % submitters].append((rng.random() * 2 * pause_s, f"r{number}", spec))
     return orders
 
