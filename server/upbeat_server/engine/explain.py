@@ -69,7 +69,8 @@ def explain(engine: Engine, task_id: TaskId, now_ms: int) -> Explanation | None:
     task = engine.tasks.get(task_id)
     if task is None:
         return None
-    fits = _fits(engine, task, now_ms)
+    # No agent ever holds a collaboration.
+    fits = _fits(engine, task, now_ms) if task.spec.collaboration is None else []
     choice = ""
     if task.record.attempts:
         agent_id = task.record.attempts[-1].agent_id

@@ -123,6 +123,17 @@ def test_a_seat_stays_taken_when_its_child_has_ended(play: Play) -> None:
     play.skip()
 
 
+def test_a_collaboration_is_explained_by_its_children_and_no_agent_lacks_anything(play: Play) -> None:
+    play >> hello("a1") >> collaborate("c", fan(WORK, count=3), max_concurrency=2) >> result("c/fan/0.1")
+    play.skip()
+    explanation = explain(play.engine, play.tasks["c"], play.engine.clock_ms)
+    assert explanation is not None
+    assert explanation.closest == []
+    (wait,) = explanation.waits
+    assert (wait.kind.name, wait.count) == ("CHILDREN", 2)
+    assert wait.message.startswith("1 of its 3 children so far have ended, 2 are at work")
+
+
 def test_seats_outlive_a_restart(play: Play) -> None:
     play >> hello("a1") >> collaborate("c", fan(WORK, count=2, panel="p")) >> result("c/fan/0.1")
     play.skip().restart() >> listening() >> hello("a1")
