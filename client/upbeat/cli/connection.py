@@ -21,6 +21,7 @@ from upbeat.cli.failure import ExitCode, Failure
 from upbeat.cli.refusals import failure_of
 from upbeat.v1.agent_service_pb2_grpc import AgentServiceStub
 from upbeat.v1.collaboration_service_pb2_grpc import CollaborationServiceStub
+from upbeat.v1.message_service_pb2_grpc import MessageServiceStub
 from upbeat.v1.stats_service_pb2_grpc import StatsServiceStub
 from upbeat.v1.task_service_pb2_grpc import TaskServiceStub
 
@@ -84,6 +85,11 @@ class Connection:
     def collaborations(self) -> CollaborationServiceStub:
         """The collaboration service."""
         return CollaborationServiceStub(self._channel)
+
+    @cached_property
+    def messages(self) -> MessageServiceStub:
+        """The message service."""
+        return MessageServiceStub(self._channel)
 
     @cached_property
     def stats(self) -> StatsServiceStub:

@@ -27,6 +27,7 @@ _CODES = {
 _REMEDIES = {
     "TASK_NOT_FOUND": "finished tasks are kept for a while only; see what there is with: upbeat tasks list",
     "AGENT_NOT_FOUND": "see who is there with: upbeat agents list",
+    "SUBSCRIBER_NOT_FOUND": "leave --to away to reach everybody who is subscribed",
     "TOKEN_INVALID": "give a token with --token or UPBEAT_TOKEN",
     "ROLE_INSUFFICIENT": "use a token with the role and namespace that this call needs",
     "REQUEST_ID_REUSED": "a request id stands for one submission: choose another --request-id",
