@@ -15,7 +15,7 @@ from upbeat.codec import encode
 from upbeat.collaboration.calls import CollaborationCalls
 from upbeat.core import Core
 from upbeat.flow import Done, Flow
-from upbeat.group import Published
+from upbeat.group import Published, published_of
 from upbeat.handle import TaskHandle, concluded, finished_of, merged_options
 from upbeat.io_thread import io_thread
 from upbeat.skill import In, Kind, Out, as_kind
@@ -316,16 +316,8 @@ class Client(CollaborationCalls):
         may repeat it: it is heard once. Raises CodecError, InvalidField,
         SubscriberNotFound, TopicFull, Unavailable, ...
         """
-        request = message_service_pb2.PublishRequest(
-            topic=topic,
-            payload=encode(value),
-            message_id=message_id or uuid.uuid4().hex,
-            to=to,
-            headers=headers,
-            publisher=publisher,
-        )
-        answer = await io_thread().call(self._core.published(request))
-        return Published(answer.message_id, answer.sequence, answer.durable)
+        request = publish_request(topic, value, to, message_id, headers, publisher)
+        return published_of(await io_thread().call(self._core.published(request)))
 
     def subscribe(self, topic: str, *, name: str = "") -> Subscription:
         """The messages of a topic: `async for message in up.subscribe("news", name="me")`.
@@ -354,3 +346,17 @@ class Client(CollaborationCalls):
 
     def _updates(self, task_id: str) -> AsyncIterator[Task | Progress]:
         return updates(self._core, task_id)
+
+
+def publish_request(
+    topic: str, value: Any, to: str, message_id: str, headers: Mapping[str, str] | None, publisher: str
+) -> message_service_pb2.PublishRequest:
+    """A message for a topic; with an id, so that it can be said again."""
+    return message_service_pb2.PublishRequest(
+        topic=topic,
+        payload=encode(value),
+        message_id=message_id or uuid.uuid4().hex,
+        to=to,
+        headers=headers,
+        publisher=publisher,
+    )

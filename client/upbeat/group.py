@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Mapping
 
     from upbeat.v1 import agent_service_pb2 as wire
+    from upbeat.v1 import message_service_pb2
 
 FULL = "TOPIC_FULL"
 FULL_WAIT_S = 0.25
@@ -169,4 +170,9 @@ class Group:
 def _published(ack: bus_pb2.BusPublishAck) -> Published:
     if ack.HasField("refusal"):
         raise error_of_refusal(ack.refusal)
-    return Published(ack.message_id, ack.sequence, ack.durable)
+    return published_of(ack)
+
+
+def published_of(answer: bus_pb2.BusPublishAck | message_service_pb2.PublishResponse) -> Published:
+    """What the server answered."""
+    return Published(answer.message_id, answer.sequence, answer.durable)

@@ -52,7 +52,7 @@ class Subscription:
         if self._last is not None:
             await self._last.ack()
         self._last = None
-        self._last = Message(await self._reader.box.next(), self._acknowledge)
+        self._last = Message(await self._reader.box.next(), self._reader.handled)
         return self._last
 
     async def __aenter__(self) -> Self:
@@ -71,10 +71,6 @@ class Subscription:
     async def close(self) -> None:
         """Send what was acknowledged, and end the stream. A name stays subscribed."""
         await io_thread().call(self._reader.close())
-
-    def _acknowledge(self, delivery: bus_pb2.BusDelivery) -> None:
-        self._reader.box.acknowledged(delivery)
-        io_thread().crossing.post(self._reader.acknowledge, delivery.delivery_id)
 
 
 class Reader:
@@ -103,8 +99,13 @@ class Reader:
             self._runner = asyncio.create_task(self._run())
         await asyncio.shield(self._began)
 
+    def handled(self, delivery: bus_pb2.BusDelivery) -> None:
+        """A message needs not come again; from any thread."""
+        self.box.acknowledged(delivery)
+        io_thread().crossing.post(self.acknowledge, delivery.delivery_id)
+
     def acknowledge(self, delivery_id: str) -> None:
-        """A message needs not come again."""
+        """Say so to the server."""
         self._acks[delivery_id] = None
         if self._duplex is not None:
             self._duplex.wake()

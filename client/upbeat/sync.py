@@ -11,20 +11,23 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, overload
 
 from upbeat.channel import Tls, address_or_default, namespace_or_default, target_of
-from upbeat.client import PAGE_SIZE
+from upbeat.client import PAGE_SIZE, publish_request
 from upbeat.collaboration.calls import Grade, id_of
 from upbeat.core import Core
 from upbeat.errors import ClientClosed, CollaborationFailed
+from upbeat.group import Published, published_of
 from upbeat.handle import merged_options, output_of
 from upbeat.io_thread import io_thread
+from upbeat.message import Message
 from upbeat.skill import In, Kind, Out, as_kind
 from upbeat.spec import Seconds, TaskOptions, WholeOptions, seconds_of, spec_of
 from upbeat.submission import Submission
+from upbeat.subscription import Reader
 from upbeat.task import Task, task_of
 from upbeat.v1 import collaboration_service_pb2, stats_pb2, stats_service_pb2, task_pb2, task_service_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Coroutine, Iterator, Mapping
 
     from upbeat.collaboration.consensus import Consensus, Verdict
 
@@ -225,6 +228,36 @@ class SyncClient:
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+    def publish(
+        self,
+        topic: str,
+        value: Any,
+        *,
+        to: str = "",
+        message_id: str = "",
+        headers: Mapping[str, str] | None = None,
+        publisher: str = "",
+    ) -> Published:
+        """Say something in a topic, as `Client.publish` does."""
+        request = publish_request(topic, value, to, message_id, headers, publisher)
+        return published_of(_wait(self._core.published(request)))
+
+    def subscribe(self, topic: str, *, name: str = "", timeout: float | None = None) -> Iterator[Message]:
+        """The messages of a topic, as `Client.subscribe` says; ends when none came for `timeout` seconds.
+
+        Going on with the loop acknowledges the message before, leaving it does not:
+        `message.ack_sync()` before you break.
+        """
+        reader = Reader(self._core, topic, name)
+        _wait(reader.start())
+        try:
+            while (delivery := reader.box.next_sync(timeout)) is not None:
+                message = Message(delivery, reader.handled)
+                yield message
+                message.ack_sync()
+        finally:
+            _wait(reader.close())
 
     def stats(self) -> stats_pb2.Stats:
         """How the namespace and its server are doing."""

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.children import engine_of, make_children
 from tests.support.runtime import until
-from upbeat import Agent, Client, CodecError, Context, Message, testing
+from upbeat import Agent, Client, CodecError, Context, Message, SyncClient, testing
 from upbeat.errors import Aborted, ClientClosed, FailedPrecondition, InvalidField, SubscriberNotFound
 from upbeat.io_thread import io_thread
 
@@ -113,6 +113,23 @@ async def test_whoever_loses_a_name_is_told(up: Client) -> None:
             await anext(older)
         await up.publish("news", 1, to="alice")
         assert (await anext(newer)).value == 1
+
+
+async def test_programs_without_a_loop_publish_and_listen(server: testing.Server) -> None:
+    def converse() -> list[Any]:
+        with SyncClient(server.address) as up:
+            assert list(up.subscribe("news", name="alice", timeout=0)) == []
+            for n in range(3):
+                assert up.publish("news", n).durable
+            heard: list[Any] = []
+            for message in up.subscribe("news", name="alice", timeout=PATIENCE_S):
+                heard.append(message.value)
+                if len(heard) == 3:
+                    message.ack_sync()
+                    break
+            return [*heard, *up.subscribe("news", name="alice", timeout=0)]
+
+    assert await asyncio.to_thread(converse) == [0, 1, 2]
 
 
 async def test_what_is_wrong_is_raised(up: Client) -> None:
