@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from upbeat_server.engine.bus.message import Message
+from upbeat_server.engine.bus.notes import (
+    DeadLetter,
+    SubscriptionNote,
+    dead_letter_note,
+    encode,
+    message_note,
+)
 from upbeat_server.engine.model import (
     Attempt,
     AttemptOutcome,
@@ -55,11 +63,23 @@ def rows() -> list[TaskRow]:
     ]
 
 
+def bus_notes() -> list[tuple[str, str, bytes | None]]:
+    """A name that has acknowledged the second of two messages, and a dead letter."""
+    message = Message("bob", "m1", 120, payload=Payload("text/plain", b"hello"))
+    letter = DeadLetter("news", "alice", 3, message, 10, "ATTEMPTS_EXHAUSTED", 130)
+    return [
+        ("bus.message", message_note("news", 1), encode(message)),
+        ("bus.message", message_note("news", 2), encode(Message("bob", "m2", 120).without_body())),
+        ("bus.subscription", "news alice", encode(SubscriptionNote(1 << 40 | 9, 1, 0, "alice", [2]))),
+        ("bus.dead_letter", dead_letter_note(1 << 40 | 10), encode(letter)),
+    ]
+
+
 async def write_store(path: Path, namespace: str = "default") -> None:
     """Make the store and close it."""
     store = SqliteStore(path)
     await store.open()
     await store.adopt(namespace)
-    notes: list[tuple[str, str, bytes | None]] = [("colour", "sky", b"blue")]
+    notes: list[tuple[str, str, bytes | None]] = [("colour", "sky", b"blue"), *bus_notes()]
     await store.commit([NamespaceBatch(namespace, 1, CLOCK_MS, 4, rows(), notes)])
     await store.close()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import apsw
 import msgspec
 
+from upbeat_server.engine.bus.note_rules import NoteRules
 from upbeat_server.engine.model import EPOCH_SHIFT, FINISHED, TaskRecord, TaskSpec
 from upbeat_server.engine.record_rules import violations as record_violations
 from upbeat_server.store import codec
@@ -36,6 +37,7 @@ _TASKS = (
 _LABELS = (
     "select task_id, key, value from label indexed by label_task where namespace_id = ? order by task_id, key"
 )
+_NOTES = "select kind, key, value from note where namespace_id = ? order by kind, key"
 _ORPHANS = {
     "a spec without its task": "select namespace_id, task_id from spec except"
     " select namespace_id, task_id from task",
@@ -122,6 +124,7 @@ class Check:
             labels.of(-1)
             for task_id in labels.strays():
                 yield Violation(namespace.name, task_id, "labels without their task")
+            yield from _notes(connection, namespace_id, namespace.name)
         for text, orphans in _ORPHANS.items():
             for namespace_id, task_id in connection.execute(orphans):
                 yield Violation(f"number {namespace_id}", task_id, text)
@@ -220,6 +223,16 @@ class _LabelRows:
         """Ids that have labels and are no task, since the last call."""
         strays, self._strays = self._strays, {}
         return list(strays)
+
+
+def _notes(connection: apsw.Connection, namespace_id: int, namespace: str) -> Iterator[Violation]:
+    """What the notes of a namespace must obey."""
+    rules = NoteRules()
+    for kind, key, value in connection.execute(_NOTES, (namespace_id,)):
+        for text in rules.violations(str(kind), str(key), value):
+            yield Violation(namespace, 0, text)
+    for text in rules.left_over():
+        yield Violation(namespace, 0, text)
 
 
 def integrity(connection: apsw.Connection) -> Iterator[Violation]:

@@ -92,6 +92,16 @@ DAMAGES: list[tuple[Damage, int, str]] = [
     (sql("delete from task where task_id = ?", COMPLETED), COMPLETED, "labels without their task"),
     (sql("insert into label values (1, 'k', 'v', ?)", NEXT), NEXT, "labels without their task"),
     (sql("delete from namespace"), 0, "tasks without their namespace"),
+    (sql("update note set value = x'c1' where kind = 'bus.message'"), 0, "note bus.message 'news"),
+    (sql("update note set key = 'news x' where kind = 'bus.message' and key like '%2'"), 0, "is damaged"),
+    (sql("update note set value = x'81a2' where kind = 'bus.dead_letter'"), 0, "note bus.dead_letter"),
+    (sql("update note set key = '0' where kind = 'bus.dead_letter'"), 0, "is of nobody"),
+    (sql("delete from note where kind = 'bus.subscription'"), 0, "kept in the topic 'news', which nobody"),
+    (
+        sql("insert into note select 1, kind, 'news bob', value from note where kind = 'bus.subscription'"),
+        0,
+        "'news alice' and 'news bob' have one id",
+    ),
     (sql("insert into note values (7, 'colour', 'sea', x'00')"), 0, "notes without their namespace"),
     (sql("update task set state = 3 where task_id = ?", QUEUED), QUEUED, "state says 3, its bytes say 2"),
     (sql("update task set end_ms = 5 where task_id = ?", QUEUED), QUEUED, "column end_ms says 5"),
@@ -129,7 +139,7 @@ def test_a_sound_store_has_no_violation_and_is_counted(path: Path) -> None:
     assert list(check.violations()) == []
     counted = msgspec.to_builtins(check.contents)
     assert counted.pop("bytes") == path.stat().st_size
-    assert counted == {"namespaces": 1, "tasks": 4, "finished": 1, "notes": 1}
+    assert counted == {"namespaces": 1, "tasks": 4, "finished": 1, "notes": 5}
 
 
 @pytest.mark.parametrize(("damage", "task_id", "words"), DAMAGES, ids=[words for _, _, words in DAMAGES])
