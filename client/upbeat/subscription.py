@@ -88,13 +88,13 @@ class Reader:
         self._began: asyncio.Future[None] | None = None
         self._duplex: Duplex | None = None
         self._runner: asyncio.Task[None] | None = None
-        core.readers.add(self)
         self._core = core
 
     async def start(self) -> None:
         """Open the stream; raises why there is no subscription."""
         self._connection.check_open()
         if self._began is None:
+            self._core.readers.add(self)
             self._began = asyncio.get_running_loop().create_future()
             self._runner = asyncio.create_task(self._run())
         await asyncio.shield(self._began)

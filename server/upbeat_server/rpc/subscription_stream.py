@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from upbeat_server.runtime.subscriptions import SubscriptionStream
 
 SUBSCRIBES_MAX = 100
-ACKS_MAX = 10_000
+ACKS_MAX = 1_000
 
 
 class SubscriptionCall:

@@ -88,6 +88,7 @@ class NamespaceCollector(Collector):
         yield from self._tasks(counted)
         yield from self._agents(counted)
         yield from self._collaborations(counted)
+        yield from self._bus(counted)
 
     def _tasks(self, counted: Counted) -> Iterable[Metric]:
         yield _by_enum(
@@ -155,6 +156,21 @@ class NamespaceCollector(Collector):
         )
         yield _gauge("upbeat_slots", "Slots of agents that can take work.", counted, lambda c: c.slots)
         yield _gauge("upbeat_slots_in_use", "Slots that are taken.", counted, lambda c: c.slots_in_use)
+
+    def _bus(self, counted: Counted) -> Iterable[Metric]:
+        yield _counter("upbeat_bus_published", "Messages published.", counted, lambda c: c.bus.published)
+        yield _counter(
+            "upbeat_bus_delivered", "Deliveries, repeats included.", counted, lambda c: c.bus.delivered
+        )
+        yield _counter("upbeat_bus_redelivered", "Repeats.", counted, lambda c: c.bus.redelivered)
+        yield _counter("upbeat_bus_acked", "Deliveries acknowledged.", counted, lambda c: c.bus.acked)
+        yield _counter(
+            "upbeat_bus_dead_lettered", "Messages given up.", counted, lambda c: c.bus.dead_lettered
+        )
+        yield _gauge("upbeat_bus_topics", "Topics in use.", counted, lambda c: c.bus.topics)
+        yield _gauge("upbeat_bus_subscribers", "Subscriptions.", counted, lambda c: c.bus.subscribers)
+        yield _gauge("upbeat_bus_messages", "Messages kept.", counted, lambda c: c.bus.messages)
+        yield _gauge("upbeat_bus_dead_letters", "Dead letters kept.", counted, lambda c: c.bus.dead_letters)
 
 
 class ServerCollector(Collector):

@@ -67,6 +67,15 @@ def metrics(recorder: Recorder) -> Metrics:
         ("upbeat_agents", {"state": "SUSPECT"}, 1),
         ("upbeat_slots", {}, 12),
         ("upbeat_slots_in_use", {}, 6),
+        ("upbeat_bus_published_total", {}, 9),
+        ("upbeat_bus_delivered_total", {}, 8),
+        ("upbeat_bus_acked_total", {}, 7),
+        ("upbeat_bus_redelivered_total", {}, 6),
+        ("upbeat_bus_dead_lettered_total", {}, 5),
+        ("upbeat_bus_topics", {}, 4),
+        ("upbeat_bus_subscribers", {}, 3),
+        ("upbeat_bus_messages", {}, 2),
+        ("upbeat_bus_dead_letters", {}, 1),
     ],
 )
 def test_a_namespace_shows_its_census(

@@ -75,7 +75,16 @@ class Bus:
             self.shelf.put(engine, topic, kept)
             if not kept.needs:
                 topic.spent[kept.sequence] = None
+        else:
+            self._note_sequence(topic)
         return kept
+
+    def _note_sequence(self, topic: Topic) -> None:
+        """A message left no trace: where the topic lives on, its sequence is written beside a name."""
+        for subscription in topic.subscriptions.values():
+            if subscription.is_durable:
+                self.changed[subscription.subscription_id] = subscription
+                return
 
     def finish(self, engine: Engine, subscription: Subscription, sequence: int) -> None:
         """A subscription does not want a message any more."""

@@ -166,6 +166,7 @@ def _write(engine: Engine, subscription: Subscription) -> None:
         sorted(subscription.done),
         dict(subscription.repeats),
         subscription.away_since_ms,
+        subscription.topic.next_sequence,
     )
     key = notes.subscription_note(subscription.topic.name, subscription.name)
     subscription.is_written = True

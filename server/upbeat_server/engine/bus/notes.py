@@ -32,6 +32,7 @@ class SubscriptionNote(msgspec.Struct, omit_defaults=True):
     done: list[int] = []  # Above the floor.
     repeats: dict[int, int] = {}  # How often a message was sent, where that is more than once.
     away_since_ms: int = 0
+    next_sequence: int = 0  # Of the topic, when this was written.
 
 
 class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):

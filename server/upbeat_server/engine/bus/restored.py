@@ -35,7 +35,7 @@ def restore(bus: Bus, kept: Sequence[tuple[str, str, bytes]], now_ms: int) -> No
             bus.shelf.restore_message(topic, int(rest, 16), notes.decode_message(value))
         else:
             note = notes.decode_subscription(value)
-            topic.next_sequence = max(topic.next_sequence, note.floor)
+            topic.next_sequence = max(topic.next_sequence, note.floor, note.next_sequence)
             subscriptions.append((topic, rest, note))
     for topic, name, note in subscriptions:
         _restore(bus, topic, name, note, now_ms)

@@ -91,6 +91,12 @@ def test_a_subscriber_does_not_get_what_it_published_itself(play: Play) -> None:
     play << "published m1 as news:1 durably" << "deliver news:1 m1 to alice at s1"
 
 
+def test_a_sequence_is_not_given_out_again_after_a_restart(play: Play) -> None:
+    play >> read("alice") >> say("news", "m1", by="alice") >> say("news", "m2", by="alice")
+    play << "subscription alice to news at s1: ok" << "published m1 as news:1" << "published m2 as news:2"
+    play.restart() >> say("news", "m3", by="bob") << "published m3 as news:3 durably"
+
+
 def test_what_only_listeners_want_is_not_durable_and_never_fills_a_topic() -> None:
     play = Play(Limits(bus=BusBounds(topic_messages_max=2), delivery=Delivery(unacked_max=1)))
     play >> read("")
