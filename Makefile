@@ -12,7 +12,7 @@ PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-che
 BUF := build/buf-$(BUF_VERSION)/node_modules/.bin/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench collaborations ballots abuse sim faults nested power soak lowest proto image pins clean python lint types layers contract
+.PHONY: help run test check format bench collaborations ballots abuse sim faults nested talk power soak lowest proto image pins clean python lint types layers contract
 
 help: ## Print the targets
 	@echo "upbeat: targets of make"
@@ -81,6 +81,10 @@ faults: .venv/dev.stamp build/stubs.sha256 ## Kill and stop servers and agents u
 nested: .venv/dev.stamp build/stubs.sha256 ## Kill a server KILLS times (5) amid COLLABORATIONS (200) in each other
 	NESTED_COLLABORATIONS=$(or $(COLLABORATIONS),200) NESTED_KILLS=$(or $(KILLS),5) NESTED_SEED=$(or $(SEED),1) \
 		.venv/bin/python -m pytest -o timeout=900 tests/faults/test_nested_kills.py $(ARGS)
+
+talk: .venv/dev.stamp build/stubs.sha256 ## Cut and kill amid MESSAGES (10000) between the members of a group
+	GROUP_MESSAGES=$(or $(MESSAGES),10000) GROUP_CUTS=$(or $(CUTS),40) GROUP_KILLS=$(or $(KILLS),3) \
+		.venv/bin/python -m pytest -o timeout=900 tests/faults/test_group_messages.py $(ARGS)
 
 soak: .venv/dev.stamp build/stubs.sha256 ## Load a server with churn and see whether it levels off (MINUTES=10)
 	.venv/bin/python -m tests.soak --minutes $(or $(MINUTES),10) $(ARGS)

@@ -105,6 +105,15 @@ class Worked(Noted, frozen=True):
     agent_id: str
 
 
+class Heard(Noted, frozen=True):
+    """A member of a group was handed what another said."""
+
+    by: int
+    publisher: int
+    number: int
+    is_again: bool  # As the server flagged it.
+
+
 class Stopped(Noted, frozen=True):
     """A handler was told to stop."""
 
@@ -171,6 +180,7 @@ Fact: TypeAlias = (
     | Assigned
     | Began
     | Worked
+    | Heard
     | Stopped
     | Reported
     | Judged

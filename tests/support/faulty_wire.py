@@ -132,6 +132,7 @@ class FaultyWire:
         self.to_server = Direction(rng)
         self.to_client = Direction(rng)
         self.is_refusing = False  # New connections are reset at once.
+        self.connections = 0  # That were carried so far.
         self.port = 0
         host, _, port = upstream.rpartition(":")
         self._upstream = host, int(port)
@@ -218,6 +219,7 @@ class FaultyWire:
         except OSError:
             _Link((writer, writer)).reset()
             return
+        self.connections += 1
         link = _Link((writer, far_writer))
         self._links.add(link)
         try:
