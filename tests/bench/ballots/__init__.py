@@ -12,5 +12,6 @@ has to be as well. With equal weights each winner is also held against plain cou
 way in which those who were not asked could have been: where ties are broken by who was asked first, that
 is the check, because who has which seat differs from run to run.
 
-What is graded are the ballots on a tenth of the questions. Those are in no score.
+What is graded is what every model answers to a tenth of the questions, before any vote. Those are in no
+score.
 """

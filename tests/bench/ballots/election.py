@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tests.bench.ballots import score
-from tests.bench.ballots.draw import RANDOM, VOTERS, draw
+from tests.bench.ballots.draw import VOTERS, draw
 from tests.bench.ballots.replay import Terms, replay
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ async def elect(
     accuracies = {model: recording.accuracy(model, drawn.graded) for model in recording.models}
     result = Result()
     async with replay(recording, seed, accuracies) as server:
-        await server.hold(drawn.graded, drawn.panels[RANDOM], replace(RULES["plurality"], early=False))
-        told(f"seed {seed}: {await server.grade():,} ballots graded")
+        told(f"seed {seed}: {await server.grade(drawn.graded, recording.models):,} answers graded")
         for kind in drawn.panels:
             for name, terms in RULES.items():
                 await _rule(server, recording, drawn, (kind, name, terms), result)

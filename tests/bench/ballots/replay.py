@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import product
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import upbeat
 import upbeat.testing
-from tests.bench.ballots.draw import VOTERS
+from tests.bench.ballots.draw import VOTERS, Panel
 from tests.bench.ballots.recording import CHOICES
-from upbeat import Abstain, Agent, Client, Context, NoConsensus
+from upbeat import Abstain, Agent, Client, Context, NoConsensus, TaskFailed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from tests.bench.ballots.draw import Panel
     from tests.bench.ballots.recording import Recording
-    from upbeat import TallyEntry
+    from upbeat import Grade, TallyEntry
 
 IN_FLIGHT = 64
 SLOTS = 64
@@ -96,7 +96,7 @@ class Electorate:
         self._recording = recording
         self._seed = seed
         self.run = Run()  # Counts what they do.
-        self.graded: dict[str, bool] = {}  # Whether a ballot was right, by the id of its task.
+        self.graded: dict[str, bool] = {}  # Whether an answer was right, by the id of its task.
         self.seats: dict[str, dict[int, str]] = {}  # Models by ordinal, by the id of the vote.
         self._agents = [self._agent(model, accuracies[model]) for model in recording.models]
 
@@ -115,8 +115,9 @@ class Electorate:
         @agent.on("ballot")
         async def ballot(asked: Any, ctx: Context) -> dict[str, str]:
             self.run.asked += 1
-            ordinal = int(ctx.idempotency_key.rpartition("/")[2])
-            self.seats.setdefault(ctx.parent_task_id, {})[ordinal] = model
+            if ctx.parent_task_id:
+                ordinal = int(ctx.idempotency_key.rpartition("/")[2])
+                self.seats.setdefault(ctx.parent_task_id, {})[ordinal] = model
             question = self._recording.questions[asked["question"]]
             if asked["slow"]:
                 await asyncio.sleep(Random(f"{self._seed}/{asked['question']}/{model}").uniform(*SLOW_S))
@@ -136,6 +137,7 @@ class Replay:
     def __init__(self, up: Client, electorate: Electorate) -> None:
         self._up = up
         self._electorate = electorate
+        self.grades: dict[str, Grade] = {}  # How each agent stands.
 
     async def hold(self, numbers: Iterable[int], panels: Mapping[int, Panel], terms: Terms) -> Run:
         """A vote on each of these questions, several at a time."""
@@ -151,11 +153,21 @@ class Replay:
         run.seconds = time.perf_counter() - began
         return run
 
-    async def grade(self) -> int:
-        """Tell the server of every ballot of the last votes whether it was right; answers how many."""
+    async def grade(self, numbers: Iterable[int], models: Iterable[str]) -> int:
+        """Ask every model each of these questions and tell the server who was right; answers how many."""
+        self._electorate.graded.clear()
+
+        async def ask(what: tuple[int, str]) -> None:
+            asked = {"question": what[0], "slow": False}
+            with suppress(TaskFailed):  # It abstained.
+                await self._up.run("ballot", asked, selector=Panel((what[1],)).selector, timeout=TIMEOUT_S)
+
+        await for_each(list(product(sorted(numbers), models)), ask)
 
         async def tell(graded: tuple[str, bool]) -> None:
-            await self._up.grade(graded[0], correct=graded[1])
+            grade = await self._up.grade(graded[0], correct=graded[1])
+            before = self.grades.setdefault(grade.agent_id, grade)
+            self.grades[grade.agent_id] = max(grade, before, key=lambda each: each.graded_count)
 
         ballots = list(self._electorate.graded.items())
         await for_each(ballots, tell)

@@ -77,13 +77,15 @@ async def test_a_winner_that_is_another_one_is_found(tmp_path: Path) -> None:
     assert score.row(RANDOM, ("plurality", ALL), 0.0, runs[1], 1).same_winners == 5
 
 
-async def test_ballots_are_graded_with_what_the_file_says(tmp_path: Path) -> None:
+async def test_every_model_is_graded_with_what_the_file_says(tmp_path: Path) -> None:
     recording = made_up(tmp_path / "ballots.csv.gz")
-    panels = draw(recording, "test", 0).panels[RANDOM]
+    numbers, model = range(21), recording.models[0]
+    answers = [recording.questions[number].ballots[model] for number in numbers]
     async with replay(recording, "test", dict.fromkeys(recording.models, 0.5)) as server:
-        await server.hold(range(6), panels, EVERY)
-        cast = [recording.questions[n].ballots[model] for n in range(6) for model in panels[n].models]
-        assert await server.grade() == len([ballot for ballot in cast if ballot])
+        assert await server.grade(numbers, [model]) == sum(answer != "" for answer in answers)
+        grades = server.grades[model]
+        right = sum(recording.questions[number].answer == answers[number] for number in numbers)
+        assert (grades.graded_count, grades.correct_count) == (sum(map(bool, answers)), right)
 
 
 def test_an_answer_among_equals_is_drawn_by_lot() -> None:
