@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from upbeat.cli.formats import count, elapsed, rate, visible
+from upbeat.cli.formats import NOTHING, count, elapsed, rate, visible
 from upbeat.cli.screen import Screen, columns, stated
 from upbeat_server.commands.demo import skills
 from upbeat_server.commands.demo.campaign import Campaign
@@ -140,18 +140,16 @@ class Board:
 
     @staticmethod
     def _acts(acts: Sequence[Act]) -> Table:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for head in ("TOGETHER", "MODE", "", "", ""):
-            table.add_column(head, no_wrap=True, overflow="ellipsis")
-        for act in acts:
-            table.add_row(
-                Text(act.name),
-                Text(act.mode),
-                ProgressBar(total=max(1, act.total), completed=act.done, width=_BAR_WIDTH),
-                Text(f"{act.done}/{act.total}" if act.total else ""),
-                Text(visible(act.result or act.error), style="" if act.result else "bold red"),
+        rows = [
+            (
+                act.name,
+                act.mode,
+                f"{act.done}/{act.total}" if act.total else NOTHING,
+                Text(visible(act.error), style="bold red") if act.error else act.result,
             )
-        return table
+            for act in acts
+        ]
+        return columns(("TOGETHER", "MODE!", "DONE#", "RESULT"), rows)
 
     def _agents(self) -> Table:
         rows = []

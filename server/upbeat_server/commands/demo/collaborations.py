@@ -43,6 +43,7 @@ class Act:
     done: int = 0
     result: str = ""
     error: str = ""
+    task_id: str = ""
 
 
 @dataclass
@@ -108,10 +109,11 @@ class Collaborations:
         handle = await self._client.submit(
             kind, Shortlist(modules), labels=self._labels, priority="high", timeout=_TIMEOUT_S
         )
-        async with self._counted(handle.task_id, act):
+        act.task_id = handle.task_id
+        async with self._counted(act):
             await handle.result()
         verdict = kind.verdict(await handle.get())
-        vote = vote_of(verdict, await self._children(handle.task_id, full=True))
+        vote = vote_of(verdict, await self._children(act, full=True))
         self.outcomes.vote = vote
         others = ", ".join(f"{n} for {module}" for module, n in vote.tally[1:])
         act.result = f"{vote.winner}, {vote.tally[0][1]} of {counted(vote.ballots, 'ballot')}" + (
@@ -140,9 +142,10 @@ class Collaborations:
         handle = await self._client.submit(
             kind, None, labels=self._labels, priority="high", timeout=_TIMEOUT_S
         )
-        async with self._counted(handle.task_id, act):
+        act.task_id = handle.task_id
+        async with self._counted(act):
             found = await handle.result()
-        outcome = race_of(found, await handle.get(), await self._children(handle.task_id))
+        outcome = race_of(found, await handle.get(), await self._children(act))
         self.outcomes.race = outcome
         act.result = (
             f"{outcome.winner} after {counted(found.files_read, 'file')}: {found.module}, line {found.line}; "
@@ -167,15 +170,14 @@ class Collaborations:
             stage_concurrency=os.cpu_count() or 1,  # More would only make each of them slower.
         )
         left: list[Left] = []
-        parent = ""
         begin_s = time.monotonic()
         async for item in pipeline.map(modules, labels=self._labels, priority="high", timeout=_TIMEOUT_S):
             left.append(Left(time.monotonic() - begin_s, item.output))
             act.done = len(left)
-            parent = parent or (await self._client.get(item.task_id)).parent_task_id
+            act.task_id = act.task_id or (await self._client.get(item.task_id)).parent_task_id
             self._say(f"stream: {_line_of(left[-1], item.index)}")
         wall_s = time.monotonic() - begin_s
-        stream = stream_of(left, wall_s, await self._children(parent))
+        stream = stream_of(left, wall_s, await self._children(act))
         self.outcomes.stream = stream
         act.result = (
             f"{counted(len(left), 'item')} in {elapsed(stream.wall_s)}, "
@@ -198,9 +200,9 @@ class Collaborations:
         self._say(f"{act.name}: {f'failed: {act.error}' if act.error else act.result}")
 
     @asynccontextmanager
-    async def _counted(self, task_id: str, act: Act) -> AsyncIterator[None]:
+    async def _counted(self, act: Act) -> AsyncIterator[None]:
         """The act counts the children that have ended meanwhile."""
-        counting = asyncio.create_task(self._count(task_id, act))
+        counting = asyncio.create_task(self._count(act))
         try:
             yield
             act.done = act.total
@@ -208,18 +210,18 @@ class Collaborations:
             counting.cancel()
             await asyncio.gather(counting, return_exceptions=True)
 
-    async def _count(self, task_id: str, act: Act) -> None:
+    async def _count(self, act: Act) -> None:
         ended: set[str] = set()
         with suppress(UpbeatError):  # It is only for the board.
-            async with self._client.watch(parent_task_id=task_id) as watch:
+            async with self._client.watch(parent_task_id=act.task_id) as watch:
                 async for news in watch:
                     if isinstance(news, Task) and news.state.is_final:
                         ended.add(news.task_id)
                         act.done = min(act.total, len(ended))
 
-    async def _children(self, task_id: str, *, full: bool = False) -> list[Task]:
+    async def _children(self, act: Act, *, full: bool = False) -> list[Task]:
         """As the server has them now, when their collaboration has ended; ``full`` with their outputs."""
-        children = [child async for child in self._client.task(task_id).children(full=full)]
+        children = [child async for child in self._client.task(act.task_id).children(full=full)]
         self.children += len(children)
         self.unfinished += [child.task_id for child in children if not child.state.is_final]
         return children

@@ -21,7 +21,7 @@ from upbeat.v1.agent_pb2 import Agent
 from upbeat_server.commands.demo import corpus
 from upbeat_server.commands.demo.board import AgentState, Board, Fleet
 from upbeat_server.commands.demo.campaign import Campaign
-from upbeat_server.commands.demo.collaborations import Collaborations
+from upbeat_server.commands.demo.collaborations import Act, Collaborations
 from upbeat_server.commands.demo.hints import hints
 from upbeat_server.commands.demo.ledger import account
 from upbeat_server.commands.demo.processes import Child, free_port, start_agent, start_server, stop_all
@@ -103,6 +103,7 @@ class _Demonstration:
         self._http_port = free_port(HTTP_PORT)
         self._server: Child | None = None
         self._agents: dict[str, Child] = {}
+        self._acts: list[Act] = []
         where = str(root) if options.path else "the standard library"
         title = f"{count(len(modules))} files of {where}, server on port {self._port}"
         self._board = Board(screen, title, self._profiles)
@@ -147,8 +148,9 @@ class _Demonstration:
             together = Collaborations(
                 client, campaign, self._root, len(self._agents), announce=self._board.announce
             )
-            await self._watch(client, together.run(), lambda: self._board.draw(campaign, together.acts))
-            self._board.draw(campaign, together.acts)
+            self._acts = together.acts
+            await self._watch(client, together.run(), lambda: self._board.draw(campaign, self._acts))
+            self._board.draw(campaign, self._acts)
         ledger = account(tasks, campaign.task_ids)
         return Report(campaign, ledger, together, self._profiles, took_s=took_s, killed=self._board.killed)
 
@@ -245,7 +247,7 @@ class _Demonstration:
     async def _stay(self) -> None:
         """Leave everything up until somebody ends it; agents that end are started anew."""
         server = "" if self._port == PORT else f" --server localhost:{self._port}"
-        self._screen.say(hints(self._modules[0], server, self._http_port))
+        self._screen.say(hints(self._modules[0], self._acts, server, self._http_port))
         with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C is how staying ends.
             while True:
                 self._check(self._server)

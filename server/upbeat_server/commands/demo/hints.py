@@ -6,12 +6,14 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+from upbeat_server.commands.demo.collaborations import Act
 from upbeat_server.commands.demo.reviews import Module
 
 
-def hints(example: Module, server: str, http_port: int) -> str:
+def hints(example: Module, acts: Iterable[Act], server: str, http_port: int) -> str:
     """Lines for people; ``server`` is the option that leads to the server, empty where none is needed."""
     command = _command()
     subject = f'{{"path": "{example.path}", "name": "{example.name}", "package": ""}}'
@@ -20,6 +22,7 @@ def hints(example: Module, server: str, http_port: int) -> str:
         "Server and agents stay up. Try in another terminal:",
         f"  {command} top{server}",
         f"  {command} tasks list{server} --type review.summary",
+        *(f"  {command} tasks tree{server} {act.task_id}    # the {act.name}" for act in acts if act.task_id),
         f"  {command} tasks submit{server} review.complexity {shlex.quote(subject)} --wait",
         f"  {command} tasks submit{server} paint.fence now --label team=a    # nobody can do it",
         f"  {command} tasks list{server} --state queued                # then: tasks explain ID",

@@ -81,15 +81,14 @@ def _show_race(race: Race, screen: Screen) -> None:
 
 
 def _show_stream(stream: Stream, screen: Screen) -> None:
-    _heading(screen, "Stream (pipeline): files in the order in which they left the last stage")
+    _heading(screen, "Stream (pipeline): files, each as it left the last stage")
     screen.table(
-        ("LEFT AFTER#", "FILE!", "LINES#", "FUNCTIONS#", "WHAT IT SAYS ABOUT ITSELF"),
+        ("AFTER#", "FILE", "LINES#", "WHAT IT SAYS ABOUT ITSELF"),
         [
             (
                 elapsed(item.after_s),
-                shortened(item.digest.module, 40),
+                shortened(item.digest.module, 30),
                 count(item.digest.lines),
-                count(item.digest.functions),
                 shortened(item.digest.problem or item.digest.about or NOTHING, _ABOUT_WIDTH),
             )
             for item in stream.left
