@@ -28,6 +28,11 @@ def programs() -> dict[str, str]:
     return {block.split("\n", 1)[0].removeprefix("# "): block for block in blocks("python")}
 
 
+def documents() -> dict[str, str]:
+    """The YAML blocks under the file names in their first lines."""
+    return {block.split("\n", 1)[0].removeprefix("# "): block for block in blocks("yaml")}
+
+
 def commands() -> list[list[str]]:
     """The words of every shell command."""
     return [shlex.split(line) for block in blocks("sh") for line in block.splitlines() if line.strip()]
@@ -77,15 +82,29 @@ def test_the_programs_work_together_as_printed(tmp_path: Path) -> None:
     with ServerProcess("memory", tmp_path) as server:
         for name, text in programs().items():
             (tmp_path / name).write_text(text.replace("localhost:50051", server.address), encoding="utf-8")
-        with subprocess.Popen([sys.executable, "agent.py"], cwd=tmp_path) as agent:
-            try:
-                caller = run([sys.executable, "caller.py"], tmp_path)
-                submit = next(words for words in commands() if "submit" in words)
-                line = [sys.executable, "-m", *submit]
-                submitted = run(line, tmp_path, UPBEAT_SERVER=server.address)
-            finally:
+        for name, text in documents().items():
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        agents = [subprocess.Popen([sys.executable, "agent.py"], cwd=tmp_path) for _ in range(3)]
+        try:
+            caller = run([sys.executable, "caller.py"], tmp_path)
+            together = run([sys.executable, "together.py"], tmp_path)
+            submitted = [
+                run([sys.executable, "-m", *words], tmp_path, UPBEAT_SERVER=server.address)
+                for words in commands()
+                if "submit" in words
+            ]
+        finally:
+            for agent in agents:
                 agent.terminate()
-            assert agent.wait(PROGRAM_S) == 0
+        assert [agent.wait(PROGRAM_S) for agent in agents] == [0, 0, 0]
     assert (caller.returncode, caller.stdout) == (0, "4\n"), caller.stderr
-    assert submitted.returncode == 0, submitted.stderr
-    assert '"words": 4' in submitted.stdout
+    assert together.returncode == 0, together.stderr
+    vote, race, *items, nested = together.stdout.splitlines()
+    # With all ballots alike two of three decide, and the third need not be waited for.
+    assert vote in {f"4 words, {ballots} ballots, 0 dissent" for ballots in (2, 3)}
+    assert race == "4 words, says the first of two"
+    assert sorted(items) == ["item 0: 4 words", "item 1: 2 words"]
+    assert nested == "Count(words=4)"
+    assert [one.returncode for one in submitted] == [0, 0], [one.stderr for one in submitted]
+    assert ['"words": 4' in one.stdout for one in submitted] == [True, False]
+    assert '"words": 3' in submitted[1].stdout
