@@ -59,6 +59,7 @@ class QueryOptions:
         list[str] | None,
         typer.Option("--label", "-l", metavar="KEY=VALUE", help="Only with this label; may repeat."),
     ] = None
+    roots: Annotated[bool, typer.Option("--roots", help="Without the children of collaborations.")] = False
 
     @property
     def filter(self) -> str:
@@ -76,6 +77,8 @@ class QueryOptions:
         parts.extend(
             f"labels.{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in labels.items()
         )
+        if self.roots:
+            parts.append('parent = ""')
         return " AND ".join(parts)
 
 

@@ -94,9 +94,12 @@ def _compare(draft: dict[str, Any], field: str, sign: str, value: str) -> None:
         _put(draft, "types", field, (value,))
     elif field == "parent":
         try:
-            _put(draft, "parent_id", field, read_task_id(value))
+            parent_id = read_task_id(value) if value else 0
         except Refused:
-            raise _fault("parent is a task_id: 16 hexadecimal digits") from None
+            raise _fault('parent is a task_id, 16 hexadecimal digits, or "" for tasks without one') from None
+        if "roots" in draft or "parent_id" in draft:
+            raise _fault("parent is compared twice")
+        draft["parent_id" if parent_id else "roots"] = parent_id or True
     else:
         raise _fault(f"there is no field {field[:64]!r}; there are {FIELDS}")
 

@@ -61,7 +61,6 @@ class Scene:
         self.observer = observer
         self.purge = purge
         self.turn_started = turn_started
-        self.submitted = 0
         self.assigned = 0
         self._assigned_to: dict[int, AgentSession] = {}
 
@@ -73,8 +72,9 @@ class Scene:
         for session in self._assigned_to.values():
             if session.keep_or_close():
                 self.observer.stream_ended("agent", reasons.SLOW_READER)
-        if self.submitted:
-            self.observer.submitted(self.namespace.name, self.submitted)
+        # Children count like tasks of callers: they are leased, completed and failed like them.
+        if new := self.namespace.take_submitted():
+            self.observer.submitted(self.namespace.name, new)
         if self.assigned:
             self.observer.assigned(self.namespace.name, self.assigned)
 
@@ -92,7 +92,6 @@ class Scene:
 
 def submitted(scene: Scene, order: commands.Submitted) -> None:
     """A submission is a task."""
-    scene.submitted += 1
     route = scene.submitter(order.origin)
     if route is not None:
         route.submitted(order.index, order.task)

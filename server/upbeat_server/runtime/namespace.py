@@ -60,6 +60,13 @@ class Namespace:
         self.task_watches = TaskWatches(bounds.watches, self.revision)
         self.agent_watches = AgentWatches()
         self._clock = clock
+        self._submitted = 0  # As of the last time that they were counted.
+
+    def take_submitted(self) -> int:
+        """Tasks that the engine has accepted or made since the last time."""
+        total = self.engine.counters.submitted
+        new, self._submitted = total - self._submitted, total
+        return new
 
     @property
     def is_changed(self) -> bool:

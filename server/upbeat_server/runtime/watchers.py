@@ -102,6 +102,8 @@ def matches(query: TaskQuery, change: Change, state: int) -> bool:
         return False
     if query.parent_id and change.parent_id != query.parent_id:
         return False
+    if query.roots and change.parent_id:
+        return False
     if change.create_ms < query.create_from_ms:
         return False
     if query.create_to_ms and change.create_ms >= query.create_to_ms:

@@ -209,6 +209,7 @@ def matches(row: TaskRow, query: TaskQuery) -> bool:
         and (not query.types or row.type in query.types)
         and (not query.priorities or row.priority in query.priorities)
         and (not query.parent_id or row.parent_id == query.parent_id)
+        and not (query.roots and row.parent_id)
         and row.create_ms >= query.create_from_ms
         and (not query.create_to_ms or row.create_ms < query.create_to_ms)
         and (not query.end_from_ms or row.end_ms >= query.end_from_ms)

@@ -113,6 +113,8 @@ def _conditions(query: TaskQuery, bindings: dict[str, int | str], *, has_label_w
         if bound:
             found.append(f"task.{column} {operator} :{name}")
             bindings[name] = bound
+    if query.roots:
+        found.append("task.parent_id = 0")
     if query.end_to_ms and not query.end_from_ms:
         found.append("task.end_ms > 0")
     for number, (key, value) in enumerate(query.labels[1 if has_label_walk else 0 :]):

@@ -99,6 +99,7 @@ class TaskQuery(msgspec.Struct, frozen=True):
     priorities: tuple[int, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     parent_id: int = 0
+    roots: bool = False  # Only tasks without a parent.
     create_from_ms: int = 0
     create_to_ms: int = 0  # Exclusive.
     end_from_ms: int = 0

@@ -20,6 +20,7 @@ READ = {
     'labels.team = "a b" AND labels.x.y = z': TaskQuery(labels=(("team", "a b"), ("x.y", "z"))),
     r'labels.q = "say \"hi\" \\ AND"': TaskQuery(labels=(("q", 'say "hi" \\ AND'),)),
     "parent = 00000000000000ff": TaskQuery(parent_id=255),
+    'parent = "" AND state = QUEUED': TaskQuery(roots=True, states=(2,)),
     'create_time >= "2026-01-01T00:00:00Z"': TaskQuery(create_from_ms=NEW_YEAR_MS),
     'create_time < "2026-01-01T01:00:00+01:00" AND end_time >= "2026-01-01T00:00:00.0005Z"': TaskQuery(
         create_to_ms=NEW_YEAR_MS, end_from_ms=NEW_YEAR_MS + 1
@@ -43,6 +44,8 @@ REFUSED = [
     "labels.a = 1 AND labels.a = 2",
     "type = ../x",
     "parent = 12",
+    'parent = "" AND parent = 00000000000000ff',
+    'parent = "" AND parent = ""',
     "create_time = 2026",
     'create_time <= "2026-01-01T00:00:00Z"',
     'create_time >= "2026-01-01T00:00:00"',

@@ -342,6 +342,8 @@ class Reading:
             (TaskQuery(labels=(("all", "x"),)), []),
             (TaskQuery(parent_id=5), [10, 11, 12]),
             (TaskQuery(parent_id=5, states=(COMPLETED,)), [11]),
+            (TaskQuery(roots=True), list(range(1, 10))),
+            (TaskQuery(roots=True, states=(QUEUED,)), [1, 4, 7]),
             (TaskQuery(create_from_ms=1_000), [10, 11, 12]),
             (TaskQuery(create_to_ms=300), [1, 2]),
             (TaskQuery(create_from_ms=250, create_to_ms=501), [3, 4, 5]),
