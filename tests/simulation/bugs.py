@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from tests.simulation.group_bugs import GROUP_BUGS
 from upbeat.results import Results
 from upbeat.session import Session
 from upbeat_server.engine import dispatch, leases, sessions, step, timeouts
@@ -354,6 +355,7 @@ BUGS: dict[str, Callable[[], Any]] = {
         cancel_answered_before_it_holds,
         sdk_does_not_resend,
         sdk_runs_a_repeat,
+        *GROUP_BUGS,
     )
 }
 

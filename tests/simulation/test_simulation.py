@@ -26,10 +26,17 @@ OFTEN = frozenset(RARE) - {
     "session ended SILENT",
     "outcome unknown, written",
     "outcome unknown, not written",
+    "cancel meets result",
+    "nested decision in the turn of a cancel",
 }
 """What a few hundred seeds meet; the rest takes the thousands of ``make sim``."""
 
 FAILED_ONCE = {
+    849: "the feeder of a pipeline met a full inbox and took that for an end",
+    66: "appended items were not counted against a budget of children",
+    55: "a child ended in the step in which its collaboration decided, and was superseded",
+    50: "a step that waited for its place was given up and run",
+    6: "items were released beyond max_concurrency",
     622: "a watch that was too far behind was told to resume from where it was, for ever",
     40047: "a task was submitted again in the moment of healing",
     30600: "a late result met a store that could not be read, and was answered on no stream",
@@ -60,7 +67,8 @@ def test_some_hundred_seeds_break_no_invariant_and_meet_what_is_rare() -> None:
 
 @pytest.mark.parametrize("seed", FAILED_ONCE)
 def test_a_seed_that_failed_once_holds(seed: int) -> None:
-    assert simulate(seed).violations == [], FAILED_ONCE[seed]
+    for without in (frozenset(), frozenset({"collaborations"})):
+        assert simulate(seed, without).violations == [], FAILED_ONCE[seed]
 
 
 def test_a_seed_replays_exactly_also_in_another_process_with_other_hashes() -> None:
