@@ -24,11 +24,20 @@ from upbeat_server.engine.events import (
 )
 from upbeat_server.engine.explain import TASKS_LOOKED_AT_MAX, explain
 from upbeat_server.engine.limits import Limits
-from upbeat_server.engine.model import Error, Payload, RetryPolicy, SessionId
+from upbeat_server.engine.model import (
+    Collaboration,
+    Error,
+    Parallel,
+    Payload,
+    RetryPolicy,
+    SessionId,
+    TaskSpec,
+)
 from upbeat_server.engine.step import step
 from upbeat_server.engine.timers import DEAD_TIMES_MAX, Timers
 
 NOW_MS = 1_000_000
+ANY = 3  # Of join.
 PAYLOAD = Payload(data=b"done")
 
 
@@ -239,3 +248,18 @@ def test_a_flood_of_new_requirements_and_new_agents_is_matched_in_slices() -> No
         commands += step(engine, TurnEnded(0), NOW_MS)
     assert turns > 3
     assert not any(task.queue_stamp for task in engine.tasks.values())
+
+
+def test_giving_up_what_waits_costs_as_much_as_there_is_and_not_its_square() -> None:
+    costs = []
+    for items in (200, 2_000):
+        engine = Engine("cost", Limits(), epoch=1, clock_ms=NOW_MS)
+        session_id = connect(engine, "a1")
+        mode = Parallel((spec_of(),), map_over="", join=ANY, reducer=spec_of())
+        listed = Payload("application/json", b"[%s]" % b",".join([b"1"] * items))
+        spec = TaskSpec("", listed, collaboration=Collaboration(mode))
+        step(engine, TasksSubmitted(0, [submission(spec)]), NOW_MS)
+        step(engine, TurnEnded(0), NOW_MS)
+        costs.append(cost_of(lambda: cycle(engine, session_id, 1)))  # noqa: B023 - called here.
+        assert len(engine.tasks) == 2  # The collaboration, and the reducer of the one that was enough.
+    assert costs[1] <= 15 * costs[0]

@@ -6,7 +6,7 @@ from the parent's record and the children's rows (``rebuild.py``).
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine.model import (
@@ -84,7 +84,8 @@ class Group:
         self.live: dict[str, Task] = {}  # Children that have not ended, by key.
         self.held: dict[str, None] = {}  # Of them, those that wait for their release.
         self.made: dict[str, TaskId] = {}  # Every child there ever was, in the order of ordinals.
-        self.waiting: deque[Spawn | Release] = deque()  # What max_concurrency holds back.
+        # What max_concurrency holds back, first come first. One may be given up in the middle.
+        self.waiting: OrderedDict[tuple[type, str], Spawn | Release] = OrderedDict()
         self.seats: dict[str, str] = {}  # Key to panel, of children that have one.
         self.panels: dict[str, dict[str, str]] = {}  # Panel to key to the agent that has the seat.
         self.pending: list[Move] = []  # Moves of a reducer that was rebuilt, not made before the crash.
@@ -140,6 +141,14 @@ class Group:
         """The group and those above it, innermost first."""
         yield self
         yield from self.above
+
+    def hold_back(self, move: Spawn | Release) -> None:
+        """Let it wait behind all others."""
+        self.waiting.setdefault((type(move), move.key), move)
+
+    def next_waiting(self) -> Spawn | Release:
+        """Take out what has waited longest; there must be something."""
+        return self.waiting.popitem(last=False)[1]
 
     def taken_seats(self, key: str) -> set[str]:
         """Agents that siblings of the same panel have, or had."""

@@ -194,7 +194,7 @@ def _make_real(engine: Engine, group: Group, move: object, now_ms: int) -> None:
             if move.key not in group.made:
                 _spawn(engine, group, move, now_ms)
         case Release():
-            group.waiting.append(move)
+            group.hold_back(move)
         case Cancel(key):
             _give_up(engine, group, key, now_ms)
         case Freeze(memo):
@@ -234,7 +234,7 @@ def _spawn(engine: Engine, group: Group, spawn: Spawn, now_ms: int) -> None:
     if spawn.held and accounts.room_for_child(group) is None:
         make(engine, group, spawn, now_ms)
     else:
-        group.waiting.append(spawn)  # A held one is refused there.
+        group.hold_back(spawn)  # A held one is refused there.
 
 
 def _give_up(engine: Engine, group: Group, key: str, now_ms: int) -> None:
@@ -243,7 +243,8 @@ def _give_up(engine: Engine, group: Group, key: str, now_ms: int) -> None:
     if child is not None:
         ending.supersede(engine, child, ending.not_wanted(), now_ms)
     else:
-        group.waiting = deque(move for move in group.waiting if move.key != key)
+        group.waiting.pop((Spawn, key), None)
+        group.waiting.pop((Release, key), None)
 
 
 def _advance(engine: Engine, group: Group, said: AttemptProgressed) -> None:
@@ -277,7 +278,7 @@ def _fill(engine: Engine, group: Group, now_ms: int) -> list[Child]:
     most = group.collaboration.max_concurrency
     refused: list[Child] = []
     while group.waiting and group.concurrent < most and not group.is_over:
-        spawn = group.waiting.popleft()
+        spawn = group.next_waiting()
         if isinstance(spawn, Release):
             _release(engine, group, spawn.key, now_ms)
             continue

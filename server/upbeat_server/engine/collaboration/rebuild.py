@@ -95,12 +95,12 @@ def _remember(group: Group, move: Move, now_ms: int) -> None:
                 if move.held:
                     group.pending.append(move)
                 else:
-                    group.waiting.append(move)
+                    group.hold_back(move)
         case Wake(after_ms):
             group.wake_ms = now_ms + max(1, after_ms)
         case Release(key):
             if key in group.held:
-                group.waiting.append(move)
+                group.hold_back(move)
         case Freeze(memo):
             if memo != group.record.memo:
                 group.pending.append(move)
