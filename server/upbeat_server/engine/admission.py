@@ -101,16 +101,16 @@ def _refusal(engine: Engine, submission: Submission) -> Refusal | None:
     if max(len(engine.tasks) - engine.children + engine.reserved, len(engine.tasks)) + own > (
         bounds.queue_tasks_max
     ):
-        return _full(reasons.QUEUE_FULL, "queue_tasks_max", bounds.queue_tasks_max, "unfinished tasks")
+        return full(reasons.QUEUE_FULL, "queue_tasks_max", bounds.queue_tasks_max, "unfinished tasks")
     if engine.queue_bytes + len(submission.spec_bytes) > bounds.queue_bytes_max:
-        return _full(
+        return full(
             reasons.QUEUE_BYTES_FULL,
             "queue_bytes_max",
             bounds.queue_bytes_max,
             "bytes of unfinished tasks",
         )
     if not _has_room_for_signatures(engine, spec):
-        return _full(
+        return full(
             reasons.SIGNATURES_EXHAUSTED,
             "signatures_max",
             bounds.signatures_max,
@@ -137,10 +137,11 @@ def _key_refusal(engine: Engine, submission: Submission) -> Refusal | None:
     queue.sweep_keys()
     if queue.key_count < keys_max:
         return None
-    return _full(reasons.FAIRNESS_KEYS_EXHAUSTED, "fairness_keys_max", keys_max, "fairness keys in use")
+    return full(reasons.FAIRNESS_KEYS_EXHAUSTED, "fairness_keys_max", keys_max, "fairness keys in use")
 
 
-def _full(reason: str, bound: str, limit: int, what: str) -> Refusal:
+def full(reason: str, bound: str, limit: int, what: str) -> Refusal:
+    """The refusal of what is one too many, or too large, for now."""
     return Refusal(
         reason,
         f"the namespace has {limit:,} {what}, which is its limit ({bound}): try again later",

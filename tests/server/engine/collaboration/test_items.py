@@ -149,6 +149,31 @@ def test_a_pipeline_takes_so_many_items_and_no_more(play: Play, monkeypatch: pyt
     play.skip()
 
 
+def test_a_repeat_of_what_was_taken_is_answered_however_full_it_is(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(items, "HELD_MAX", 3)
+    play >> collaborate("c", pipe(stage_concurrency=1)) >> append("c", b"1", b"2", b"3", first_index=0)
+    play >> append("c", b"1", b"2", b"3", first_index=0)
+    play << "items 3" << "items 3"
+    monkeypatch.setattr(items, "ITEMS_MAX", 3)
+    play >> append("c", b"2", b"3", first_index=1)
+    play << "items 3"
+
+
+def test_items_count_as_tasks_of_the_namespace() -> None:
+    play = Play(Limits(bounds=Bounds(queue_tasks_max=4)))
+    play >> collaborate("c", pipe(stage_concurrency=1)) >> append("c", b"1", b"2", b"3")
+    play << "items 3"
+    play >> append("c", b"4")
+    (told,) = play.heard(ItemsAnswered)
+    assert told.refusal is not None
+    assert (told.refusal.metadata["bound"], told.refusal.metadata["limit"]) == ("queue_tasks_max", "4")
+    play << "refused: QUEUE_FULL"
+    play >> hello("a1") >> answer("c/item/0/stage/0.1", b"1") >> append("c", b"4")
+    assert play.said[-1] == "items 4"
+
+
 def test_items_count_as_bytes_of_the_namespace() -> None:
     play = Play(Limits(bounds=Bounds(queue_bytes_max=2_000)))
     play >> collaborate("c", pipe()) >> append("c", b"1" * 3_000)
