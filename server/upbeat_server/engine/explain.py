@@ -126,7 +126,7 @@ def _children(group: Group) -> Wait:
     ended = counts.completed + counts.failed + counts.cancelled
     words = f"{ended} of its {len(group.made)} children so far have ended, {len(group.live)} are at work"
     if group.waiting:
-        words += f", {len(group.waiting)} wait for a place (max_concurrency or a budget)"
+        words += f", {len(group.waiting)} wait for a place (max_concurrency, their size or a budget)"
     if group.is_open:
         words += "; items may still be appended"
     return Wait(WaitKind.CHILDREN, words, len(group.live), group.wake_ms)

@@ -6,19 +6,40 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from upbeat_server.engine import bus
-from upbeat_server.engine.collaboration.mode import Child
-from upbeat_server.engine.model import TaskRecord, TaskState
+from upbeat_server.engine import bus, reasons
+from upbeat_server.engine.collaboration.mode import Child, Spawn
+from upbeat_server.engine.model import Error, TaskRecord, TaskState
 from upbeat_server.engine.task import Task
 
 if TYPE_CHECKING:
     from upbeat_server.engine.collaboration.group import Group
-    from upbeat_server.engine.collaboration.mode import Spawn
     from upbeat_server.engine.engine import Engine
-    from upbeat_server.engine.model import TaskSpec
+    from upbeat_server.engine.model import ContextEntry, TaskSpec
 
 SPEC_BYTES = 256
 """What a spec takes besides its payloads, about: a child's size is counted before it is encoded."""
+
+
+CHILD_BYTES_MAX = 6 << 20
+"""Input and context of one child: an agent takes frames of 8 MiB."""
+
+
+def declined(group: Group, move: object) -> Child | None:
+    """The end of a child that is never made, because no agent could be sent it; None if it can be.
+
+    It is told at once, and after a restart again in the same place: there is no row to tell of it.
+    """
+    if not isinstance(move, Spawn) or move.key in group.made:
+        return None
+    size = _size_of(move.spec, _context(group, move.spec))
+    if size <= CHILD_BYTES_MAX:
+        return None
+    words = (
+        f"input and context have {size:,} bytes together; the limit is {CHILD_BYTES_MAX:,}: let the steps "
+        "before it answer less or a reference"
+    )
+    error = Error(reasons.TASK_TOO_LARGE, words, non_retryable=True)
+    return Child(move.key, 0, TaskState.FAILED, error=error)
 
 
 def make(engine: Engine, group: Group, spawn: Spawn, now_ms: int) -> Task:
@@ -38,7 +59,7 @@ def make(engine: Engine, group: Group, spawn: Spawn, now_ms: int) -> Task:
     )
     predicate = group.predicates.get(spec.selector) if spec.selector else None
     task = Task(record, spec, engine.signature_of(spec, predicate))
-    task.spec_size = _size_of(spec)
+    task.spec_size = _size_of(spec, spec.context)
     group.made[spawn.key] = task.task_id
     for above in group.lineage():
         above.made_below += 1
@@ -56,6 +77,8 @@ def attach(engine: Engine, group: Group, task: Task, *, is_restored: bool = Fals
     task.panel = group.seats.get(key, "")
     group.live[key] = task
     group.record.live = len(group.live)
+    if key not in group.held:
+        group.busy_bytes += task.spec_size
     engine.children += 1
     if task.spec.collaboration is None:  # Nobody speaks for a nested one.
         bus.join(engine, group.task.task_id, task.task_id, is_restored=is_restored)
@@ -67,7 +90,6 @@ def inherited(group: Group, spec: TaskSpec) -> TaskSpec:
     attempt_timeout_ms = spec.attempt_timeout_ms
     if collaboration.step_timeout_ms:
         attempt_timeout_ms = min(attempt_timeout_ms, collaboration.step_timeout_ms)
-    named = {entry.name for entry in spec.context}
     return msgspec.structs.replace(
         spec,
         priority=above.priority,
@@ -75,9 +97,17 @@ def inherited(group: Group, spec: TaskSpec) -> TaskSpec:
         fairness_weight=above.fairness_weight,
         traceparent=above.traceparent,
         attempt_timeout_ms=attempt_timeout_ms,
-        # What a nested collaboration is given, its children are.
-        context=(*spec.context, *(entry for entry in above.context if entry.name not in named)),
+        context=_context(group, spec),
     )
+
+
+def _context(group: Group, spec: TaskSpec) -> tuple[ContextEntry, ...]:
+    """What a child is given besides its input: what a nested collaboration is given, its children are."""
+    above = group.task.spec.context
+    if not above:
+        return spec.context
+    named = {entry.name for entry in spec.context}
+    return (*spec.context, *(entry for entry in above if entry.name not in named))
 
 
 def child_of(record: TaskRecord) -> Child:
@@ -98,6 +128,6 @@ def ran_ms(record: TaskRecord) -> int:
     return sum(max(0, attempt.end_ms - attempt.start_ms) for attempt in record.attempts)
 
 
-def _size_of(spec: TaskSpec) -> int:
-    context = sum(len(entry.payload.data) + len(entry.name) for entry in spec.context)
-    return SPEC_BYTES + len(spec.input.data) + context
+def _size_of(spec: TaskSpec, context: tuple[ContextEntry, ...]) -> int:
+    besides = sum(len(entry.payload.data) + len(entry.name) for entry in context)
+    return SPEC_BYTES + len(spec.input.data) + besides

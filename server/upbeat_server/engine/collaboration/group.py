@@ -33,6 +33,12 @@ PARTIAL_BYTES_MAX = 1 << 20
 CHILDREN_TOLD_MAX = 1_000
 """Children that a result names."""
 
+BUSY_BYTES_MAX = 64 << 20
+"""What children that are at work together are given; with more, there is one at a time.
+
+A thousand siblings may have the same large input, and each of them has its own copy in the store.
+"""
+
 _NO_BUDGET = Budget()
 
 
@@ -42,6 +48,7 @@ class Group:
     __slots__ = (
         "above",
         "attempts",
+        "busy_bytes",
         "checks",
         "collaboration",
         "cost_micros",
@@ -83,6 +90,7 @@ class Group:
         self.predicates, self.checks = compiled
         self.live: dict[str, Task] = {}  # Children that have not ended, by key.
         self.held: dict[str, None] = {}  # Of them, those that wait for their release.
+        self.busy_bytes = 0  # Of the specs of live children that are not held.
         self.made: dict[str, TaskId] = {}  # Every child there ever was, in the order of ordinals.
         # What max_concurrency holds back, first come first. One may be given up in the middle.
         self.waiting: OrderedDict[tuple[type, str], Spawn | Release] = OrderedDict()
@@ -136,6 +144,13 @@ class Group:
     def reserved_micros(self) -> int:
         """Cost that attempts under way are reserved with."""
         return self.running * self.budget.attempt_cost_micros
+
+    def has_room(self, queue_bytes_left: int) -> bool:
+        """Whether one child more may be at work; the first may whatever its size, so it goes on."""
+        if not self.concurrent:
+            return True
+        is_small = self.busy_bytes < BUSY_BYTES_MAX and queue_bytes_left > 0
+        return is_small and self.concurrent < self.collaboration.max_concurrency
 
     def lineage(self) -> Iterator[Group]:
         """The group and those above it, innermost first."""

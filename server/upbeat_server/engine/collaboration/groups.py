@@ -19,7 +19,7 @@ import msgspec
 
 from upbeat_server.engine import bus, reasons
 from upbeat_server.engine.collaboration import accounts, ending
-from upbeat_server.engine.collaboration.children import child_of, make
+from upbeat_server.engine.collaboration.children import child_of, declined, make
 from upbeat_server.engine.collaboration.facts import LearnedFacts
 from upbeat_server.engine.collaboration.group import Group
 from upbeat_server.engine.collaboration.mode import (
@@ -124,7 +124,10 @@ def _child_ended(engine: Engine, group: Group, task: Task, now_ms: int) -> None:
     key = task.record.member
     if group.live.pop(key, None) is None:
         return
-    group.held.pop(key, None)
+    if key in group.held:
+        del group.held[key]
+    else:
+        group.busy_bytes -= task.spec_size
     bus.leave(engine, group.task.task_id, task.task_id)
     group.note(task.record, task.spec.name)
     _perform(engine, group, _told(engine, group, child_of(task.record)), now_ms)
@@ -169,7 +172,11 @@ def _perform(engine: Engine, group: Group, moves: Sequence[Move], now_ms: int) -
         for move in moves:
             if group.is_over:
                 return
-            _make_real(engine, group, move, now_ms)
+            child = declined(group, move)
+            if child is None:
+                _make_real(engine, group, move, now_ms)
+            else:
+                refused.append(child)
         refused += _fill(engine, group, now_ms)
         if group.is_over:
             return
@@ -264,6 +271,7 @@ def _release(engine: Engine, group: Group, key: str, now_ms: int) -> None:
     if child is None or key not in group.held:
         return
     del group.held[key]
+    group.busy_bytes += child.spec_size
     if child.spec.collaboration is not None:
         start(engine, child, now_ms)
     else:
@@ -275,9 +283,9 @@ def _fill(engine: Engine, group: Group, now_ms: int) -> list[Child]:
 
     Answers those that a budget refuses, as if they had failed.
     """
-    most = group.collaboration.max_concurrency
+    bytes_max = engine.limits.bounds.queue_bytes_max
     refused: list[Child] = []
-    while group.waiting and group.concurrent < most and not group.is_over:
+    while group.waiting and group.has_room(bytes_max - engine.queue_bytes) and not group.is_over:
         spawn = group.next_waiting()
         if isinstance(spawn, Release):
             _release(engine, group, spawn.key, now_ms)

@@ -49,6 +49,8 @@ def _group(group: Group) -> Iterator[str]:
         yield f"{name} has decided and is not over"
     if group.concurrent > group.collaboration.max_concurrency:
         yield f"{name} has {group.concurrent} children at once"
+    if group.busy_bytes != sum(task.spec_size for key, task in group.live.items() if key not in group.held):
+        yield f"{name} counts the bytes of its children wrongly"
     if not (group.live or group.waiting or group.wake_ms or group.is_open):
         yield f"{name} waits for nothing"
     for key, task_id in group.made.items():

@@ -7,20 +7,21 @@ that is not there - there should be nothing - is done in the first step.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine import bus
-from upbeat_server.engine.collaboration.children import attach, child_of
+from upbeat_server.engine.collaboration.children import attach, child_of, declined
 from upbeat_server.engine.collaboration.facts import LearnedFacts
 from upbeat_server.engine.collaboration.groups import ask, open_group
 from upbeat_server.engine.collaboration.mode import Cancel, Fail, Finish, Freeze, Release, Spawn, Wake
 from upbeat_server.engine.model import NO_PAYLOAD, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from upbeat_server.engine.collaboration.group import Group
-    from upbeat_server.engine.collaboration.mode import Move
+    from upbeat_server.engine.collaboration.mode import Child, Move
     from upbeat_server.engine.engine import Engine
     from upbeat_server.engine.model import TaskRecord, TaskSpec
     from upbeat_server.engine.task import Task
@@ -71,18 +72,36 @@ def _rebuild(engine: Engine, group: Group, live: list[Task], past: list[Member],
 def _replay(engine: Engine, group: Group, past: list[Member], now_ms: int) -> None:
     """Tell the reducer all it was told."""
     reducer, counts = group.reducer, group.record
-    moves = list(ask(engine, group, lambda: reducer.begin(LearnedFacts(engine, group))))
+    moves = _answers(engine, group, lambda: reducer.begin(LearnedFacts(engine, group)))
     if counts.items:
         items = [NO_PAYLOAD] * counts.items
-        moves += ask(engine, group, lambda: reducer.appended(items))  # type: ignore[attr-defined]
+        moves += _answers(engine, group, lambda: reducer.appended(items))  # type: ignore[attr-defined]
     if counts.items_closed:
-        moves += ask(engine, group, reducer.closed)  # type: ignore[attr-defined]
+        moves += _answers(engine, group, reducer.closed)  # type: ignore[attr-defined]
     for record, spec in sorted(past, key=_revision):
         group.note(record, spec.name)
         child = child_of(record)
-        moves += ask(engine, group, lambda child=child: reducer.ended(child))  # type: ignore[misc]
+        moves += _answers(engine, group, lambda child=child: reducer.ended(child))  # type: ignore[misc]
     for move in moves:
         _remember(group, move, now_ms)
+
+
+def _answers(engine: Engine, group: Group, question: Callable[[], Sequence[Move]]) -> list[Move]:
+    """The moves that a reducer answers, and those that followed from children that were never made."""
+    answers: list[Move] = []
+    never_made: deque[Child] = deque()
+    moves = ask(engine, group, question)
+    while True:
+        for move in moves:
+            child = declined(group, move)
+            if child is None:
+                answers.append(move)
+            else:
+                never_made.append(child)
+        if not never_made or any(isinstance(move, Finish | Fail) for move in answers):
+            return answers
+        child = never_made.popleft()
+        moves = ask(engine, group, lambda child=child: group.reducer.ended(child))  # type: ignore[misc]
 
 
 def _remember(group: Group, move: Move, now_ms: int) -> None:

@@ -20,6 +20,7 @@ from tests.support.lines import (
     submit,
 )
 from tests.support.play import Play
+from upbeat_server.engine.collaboration import children, group
 from upbeat_server.engine.commands import Assign, CancelAttempt, SubmissionRefused
 from upbeat_server.engine.events import AttemptEnded
 from upbeat_server.engine.explain import explain
@@ -35,6 +36,7 @@ from upbeat_server.engine.model import (
 )
 
 ANY = 3  # Of join.
+SKIP = 2  # Of on_step_failure.
 ONCE = RetryPolicy(max_attempts=1)
 WORK = spec_of(retry=ONCE)
 
@@ -95,6 +97,64 @@ def test_no_more_children_are_live_than_may_be(play: Play) -> None:
         play >> result(f"c/fan/{number}.1")
         assert play.skip().engine.children <= 2
     assert play.stored("c").output.data == b"5"
+
+
+def test_what_no_agent_could_be_sent_is_a_failed_step_and_says_so(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "CHILD_BYTES_MAX", 1_000)
+    play >> hello("a1", slots=2) >> collaborate("c", Parallel((WORK, WORK), reducer=WORK))
+    play >> result("c/step/0.1", b"1" * 400) >> result("c/step/1.1", b"2" * 400)
+    play.skip()
+    error = play.stored("c").error
+    assert (error.reason, error.details["reason"]) == ("STEP_FAILED", "TASK_TOO_LARGE")
+    assert "the limit is 1,000" in error.message
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_mode_goes_on_after_a_step_that_was_too_large_in_spite_of_a_restart(
+    play: Play, monkeypatch: pytest.MonkeyPatch, *, restarts: bool
+) -> None:
+    monkeypatch.setattr(children, "CHILD_BYTES_MAX", 1_000)
+    large = spec_of(retry=ONCE, input=Payload(data=b"x" * 900))
+    mode = Sequential((WORK, large, WORK), on_step_failure=SKIP)
+    play >> hello("a1") >> collaborate("c", mode) >> result("c/step/0.1", b"draft")
+    assert "c/step/1" not in play.tasks
+    assert play.task("c/step/2").spec.input.data == b"draft"
+    if restarts:
+        play.restart() >> listening() >> hello("a1", holds=("c/step/2.1",))
+    play >> result("c/step/2.1", b"final")
+    play.skip()
+    assert play.stored("c").output.data == b"final"
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_large_children_are_at_work_one_at_a_time(
+    play: Play, monkeypatch: pytest.MonkeyPatch, *, restarts: bool
+) -> None:
+    monkeypatch.setattr(group, "BUSY_BYTES_MAX", 1_000)
+    large = {"input": Payload(data=b"x" * 400)}
+    play >> hello("a1", slots=9) >> collaborate("c", fan(WORK, count=5), step_fields=large)
+    play.skip()
+    assert play.agent("a1").in_use == 2  # The first made room for a second, and that was too much.
+    if restarts:
+        play.restart() >> listening() >> hello("a1", slots=9, holds=("c/fan/0.1", "c/fan/1.1"))
+    for number in range(5):
+        assert play.agent("a1").in_use <= 2
+        play >> result(f"c/fan/{number}.1")
+    play.skip()
+    assert play.stored("c").output.data == b"5"
+
+
+def test_in_a_full_namespace_a_collaboration_goes_on_with_one_child_at_a_time() -> None:
+    play = Play(Limits(bounds=Bounds(queue_bytes_max=3_000)), modes={"fan": FanMode()})
+    large = {"input": Payload(data=b"x" * 1_000)}
+    play >> hello("a1", slots=9) >> collaborate("c", fan(WORK, count=4), step_fields=large)
+    for number in range(4):
+        assert play.engine.queue_bytes < 5_000
+        play >> result(f"c/fan/{number}.1")
+    play.skip()
+    assert play.stored("c").output.data == b"4"
 
 
 def test_children_of_one_panel_go_to_different_agents(play: Play) -> None:
