@@ -1,7 +1,8 @@
 """How often agents were right, by task type: what consensus weighs ballots with.
 
 Weights are log-odds, the optimal weights of independent voters (Nitzan and Paroush,
-1982), of a smoothed accuracy: ``log((k - 1) p / (1 - p))`` with k possible answers.
+1982), of a smoothed accuracy: ``log((k - 1) p / (1 - p))`` with k possible answers,
+of which no more than three count.
 An agent with fewer than ``GRADED_MIN`` outcomes weighs what the graded ones do on
 average; while nobody has as many, all weigh 1, which is plurality.
 """
@@ -32,6 +33,10 @@ TASKS_MAX = 10_000
 """Graded tasks whose grade can still be changed."""
 
 DEFAULT_CHOICES = 2
+
+CHOICES_MAX = 3
+"""Possible answers that count at most. The formula takes wrong votes to be spread evenly over all others,
+but models are wrong alike: on recorded votes among ten choices 3 gained 7 points over plurality, 10 gained 3."""
 
 
 class Grade(msgspec.Struct):
@@ -92,7 +97,7 @@ class Grades:
             return {}, 1.0
         graded = sum(grade.graded for grade in known.values())
         mean = sum(grade.correct for grade in known.values()) / graded
-        odds = max(2, choices or DEFAULT_CHOICES) - 1
+        odds = min(max(2, choices or DEFAULT_CHOICES), CHOICES_MAX) - 1
         weights = {
             agent_id: _weight((grade.correct + PRIOR * mean) / (grade.graded + PRIOR), odds)
             for agent_id, grade in sorted(known.items())

@@ -63,12 +63,20 @@ def test_weights_are_log_odds_of_what_is_known() -> None:
     assert weights["good"] > other > weights["poor"] > 0
 
 
+def test_choices_beyond_three_change_nothing_because_voters_are_wrong_alike() -> None:
+    grades = Grades()
+    for number in range(40):
+        grades.learn("vote", "good", correct=number % 4 != 0)
+        grades.learn("vote", "bad", correct=number % 4 == 0)
+    assert grades.weights("vote", 10) == grades.weights("vote", 3) != grades.weights("vote", 2)
+
+
 def test_more_choices_make_the_same_accuracy_weigh_more() -> None:
     grades = Grades()
     for number in range(40):
         grades.learn("work", "a1", correct=number < 20)
     assert grades.weights("work", 2)[0]["a1"] == WEIGHT_MIN
-    assert grades.weights("work", 10)[0]["a1"] == pytest.approx(log(9))
+    assert grades.weights("work", 3)[0]["a1"] == pytest.approx(log(2))
 
 
 def test_grades_are_kept_apart_by_type() -> None:
