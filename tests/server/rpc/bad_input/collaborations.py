@@ -169,7 +169,7 @@ MODES = [
         "pipeline",
         {"stages": [STEP]},
         ("no stages", "stages", {"stages": [], "open": True}),
-        ("33 stages", "stages", {"stages": [STEP] * 33, "barrier": True}),
+        ("33 stages", "stages", {"stages": [STEP] * 33, "barrier": True, "discard_outputs": True}),
         ("10,001 items", "items", {"items": [{}] * 10_001}),
         ("an item that is no JSON", "items[1].json", {"items": [{}, {"json": {}}]}),
         ("items here and there", "items_pointer", {"items": [{}], "items_pointer": "/items"}),
