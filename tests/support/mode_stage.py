@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+import msgspec
+
 from upbeat_server.engine.collaboration.mode import (
     Advance,
     Cancel,
@@ -107,10 +109,15 @@ class Stage:
         facts: KnownFacts | None = None,
         checks: Mapping[str, Check] | None = None,
         memo: bytes = b"",
+        output_bytes_max: int = 4 << 20,
     ) -> None:
         self.facts = facts or KnownFacts()
         self.setting = Setting(
-            Collaboration(mode=mode, distinct_agents=distinct), json(text), memo, dict(checks or {})
+            Collaboration(mode=mode, distinct_agents=distinct),
+            json(text),
+            memo,
+            dict(checks or {}),
+            output_bytes_max,
         )
         self.memo = memo
         self.reducer: Reducer = reducer_of(self.setting, {})
@@ -220,9 +227,7 @@ class Stage:
         """
         again = Stage.__new__(Stage)
         again.facts = KnownFacts({"somebody": 7.0}, other=3.0, duration_ms=1.0)
-        again.setting = Setting(
-            self.setting.collaboration, self.setting.input, self.memo, self.setting.checks
-        )
+        again.setting = msgspec.structs.replace(self.setting, memo=self.memo)
         again.memo, again.reducer = self.memo, reducer_of(again.setting, {})
         again.spawned, again.ended, again.task_ids = {}, {}, dict(self.task_ids)
         again.appended, again.is_closed = self.appended, self.is_closed

@@ -11,6 +11,7 @@ import msgspec
 
 from upbeat_server.engine import bus, leases, reasons
 from upbeat_server.engine.collaboration.children import ran_ms
+from upbeat_server.engine.collaboration.failures import output_too_large
 from upbeat_server.engine.collaboration.group import CHILDREN_TOLD_MAX
 from upbeat_server.engine.collaboration.modes import mode_name
 from upbeat_server.engine.model import (
@@ -42,12 +43,7 @@ def complete(engine: Engine, group: Group, output: Payload, result: Collaboratio
     most = engine.limits.bounds.group_output_bytes_max
     if len(output.data) > most:
         _, name = group.largest
-        words = (
-            f"the output has {len(output.data):,} bytes; the limit is {most:,}: let the step {name!r}, whose "
-            "output is the largest, answer less or a reference"
-        )
-        error = Error(reasons.OUTPUT_TOO_LARGE, words, non_retryable=True, details={"step": name})
-        fail(engine, group, error, result, now_ms)
+        fail(engine, group, output_too_large(len(output.data), most, name), result, now_ms)
         return
     record = group.task.record
     wasted_ms = _close(engine, group, not_wanted(), now_ms)

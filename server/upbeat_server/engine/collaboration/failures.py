@@ -57,6 +57,15 @@ def step_failed(spec: TaskSpec, child: Child, note: str = "") -> Error:
     )
 
 
+def output_too_large(size: int, most: int, step: str) -> Error:
+    """The output, or what has been gathered of it, is larger than one may be; ``step`` answered the most."""
+    words = (
+        f"the output has {size:,} bytes; the limit is {most:,}: let the step {step!r}, whose output is the "
+        "largest, answer less or a reference"
+    )
+    return Error(reasons.OUTPUT_TOO_LARGE, words, non_retryable=True, details={"step": step})
+
+
 def invalid_form(what: str, problem: str, **details: str) -> Error:
     """Something that had to be read could not be: ``what`` it was, and the ``problem`` with it."""
     return Error(reasons.INVALID_FORM, f"{what} {problem}", details=details)

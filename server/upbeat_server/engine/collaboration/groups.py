@@ -80,7 +80,9 @@ def open_group(engine: Engine, task: Task) -> Group | None:
     compiled = (parent.predicates, parent.checks) if parent else engine.compiled.get(task.task_id, ({}, {}))
     memo = task.record.group.memo if task.record.group is not None else b""
     try:
-        reducer = reducer_of(Setting(collaboration, task.spec.input, memo, compiled[1]), engine.modes)
+        most = engine.limits.bounds.group_output_bytes_max
+        setting = Setting(collaboration, task.spec.input, memo, compiled[1], most)
+        reducer = reducer_of(setting, engine.modes)
     except Exception as error:
         # A mode in somebody else's package, or one that is gone since it was submitted.
         engine.commands.append(ModeBroke(task.task_id, mode_name(collaboration), error))

@@ -49,6 +49,7 @@ class Setting(msgspec.Struct, frozen=True):
     input: Payload
     memo: bytes = b""  # What it froze; empty the first time.
     checks: Mapping[str, Check] = {}  # Compiled conditions by their text.
+    output_bytes_max: int = 4 << 20  # A larger output is refused: do not gather more than that.
 
 
 class Child(msgspec.Struct, frozen=True):

@@ -41,6 +41,8 @@ class ParallelReducer:
         self._input = setting.input
         self._outstanding: dict[str, int] = {}  # Ordinals by key.
         self._outputs: list[bytes] = []  # By ordinal, as JSON.
+        self._size = 0  # Of all of them.
+        self._size_max = setting.output_bytes_max
         self._completed = 0
         self._winner_id = 0  # Of the last to complete; told where one is enough.
         self._failures: dict[int, Error] = {}  # The first few, and how many there are.
@@ -72,7 +74,10 @@ class ParallelReducer:
         if failures.is_completed(child):
             self._completed += 1
             self._winner_id = child.task_id
-            self._outputs[ordinal] = bundle.as_json(child.output or NO_PAYLOAD)
+            self._outputs[ordinal] = output = bundle.as_json(child.output or NO_PAYLOAD)
+            self._size += len(output)
+            if self._size > self._size_max:  # Nor would it be smaller for a reducer.
+                return [Fail(self._too_large(), CollaborationResult(mode=NAME))]
         else:
             self._failed += 1
             self._failures[ordinal] = failures.step_failed(self._step(ordinal), child)
@@ -145,6 +150,11 @@ class ParallelReducer:
     def _result(self) -> CollaborationResult:
         winner_id = self._winner_id if self._mode.join == ANY else 0
         return CollaborationResult(mode=NAME, winner_id=winner_id)
+
+    def _too_large(self) -> Error:
+        largest = max(range(len(self._outputs)), key=lambda ordinal: len(self._outputs[ordinal]))
+        key = f"step/{largest}" if self._mode.map_over is None else f"item/{largest}"
+        return failures.output_too_large(self._size, self._size_max, self._step(largest).name or key)
 
     def _error(self, needed: int) -> Error:
         """The failure of the lowest ordinal, with the others in its details."""

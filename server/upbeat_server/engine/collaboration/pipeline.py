@@ -81,6 +81,8 @@ class PipelineReducer:
         self._first = (mode.items, setting.input)  # Until it begins.
         self._items: dict[int, Item] = {}
         self._arrivals = Arrivals(is_ordered=mode.ordering == PRESERVE, keeps=not mode.discard_outputs)
+        self._kept_bytes = 0  # Of outputs that are kept.
+        self._kept_bytes_max = setting.output_bytes_max
         self._errors: list[ItemError] = []
         self._completed = 0
         self._failed = 0
@@ -127,7 +129,7 @@ class PipelineReducer:
             moves = self._given_up(item, child)
         elif at == self._last:
             self._completed += 1
-            moves = self._left(item, child.output or NO_PAYLOAD)
+            moves = self._out(item, child.output or NO_PAYLOAD)
         else:
             moves = self._move_on(item, child.output or NO_PAYLOAD)
         if moves and isinstance(moves[-1], Fail):
@@ -173,6 +175,16 @@ class PipelineReducer:
         self._stages[item.stage].waiting.append(item)
         self._stages[item.stage].waiting_count += 1
         return []
+
+    def _out(self, item: Item, output: Payload) -> list[Move]:
+        """An item is through. Its output takes as much room in that of all, or more."""
+        if not self._mode.discard_outputs:
+            self._kept_bytes += len(output.data)
+        if self._kept_bytes > self._kept_bytes_max:
+            step = self._stages[self._last].spec.name or _key(item)
+            error = failures.output_too_large(self._kept_bytes, self._kept_bytes_max, step)
+            return [Fail(error, self._result())]
+        return self._left(item, output)
 
     def _left(self, item: Item, output: Payload | None) -> list[Move]:
         del self._items[item.index]

@@ -32,6 +32,15 @@ def test_an_output_that_only_calls_itself_json_is_kept_as_bytes() -> None:
     assert stage.said[1:] == ['finish [{"base64":"WzEs","content_type":"application/json"}]']
 
 
+@pytest.mark.parametrize("reducer", [None, step()])
+def test_no_more_is_gathered_than_an_output_may_have(reducer: TaskSpec | None) -> None:
+    stage = Stage(Parallel((*steps(2), step(name="long"), step()), reducer=reducer), output_bytes_max=10)
+    stage >> done("step/0", "1234") >> done("step/1", "1") >> done("step/2", "123456")
+    assert stage.said[4:] == ["fail OUTPUT_TOO_LARGE"]
+    assert stage.error.details == {"step": "long"}
+    stage.assert_restarts()
+
+
 def test_no_steps_complete_with_an_empty_list() -> None:
     assert Stage(Parallel(())).said == ["finish []"]
 

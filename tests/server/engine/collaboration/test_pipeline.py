@@ -337,3 +337,15 @@ def calls_per_event_max(item_count: int) -> int:
 
 def test_the_cost_of_an_event_does_not_grow_with_the_items() -> None:
     assert calls_per_event_max(2_000) == calls_per_event_max(20)
+
+
+@pytest.mark.parametrize("discards", [False, True])
+def test_no_more_is_gathered_than_an_output_may_have(*, discards: bool) -> None:
+    mode = Pipeline((step(name="long"),), items(3), discard_outputs=discards)
+    stage = Stage(mode, output_bytes_max=10)
+    stage >> done(key(2, 0), "123456") >> done(key(0, 0), "12345")
+    if discards:
+        stage >> done(key(1, 0), "12345")
+    ends = ["finish []"] if discards else ["fail OUTPUT_TOO_LARGE"]
+    assert stage.said[-1:] == ends
+    stage.assert_restarts()
