@@ -155,8 +155,13 @@ def result(
 
 
 def failure(lease: str, reason: str = "BROKEN", by: str = "", **fields: Any) -> Line:
-    """The holder reports an error; ``rejected``, ``usage`` or ``non_retryable`` may be said."""
-    error = Error(reason, "it broke", non_retryable=fields.pop("non_retryable", None))
+    """The holder reports an error; what may be said besides is of Error, ``rejected`` and ``usage``."""
+    error = Error(
+        reason,
+        fields.pop("message", "it broke"),
+        fields.pop("non_retryable", None),
+        fields.pop("details", {}),
+    )
     return _of_lease(lease, by, lambda lease_id: {"results": [AttemptEnded(lease_id, error=error, **fields)]})
 
 

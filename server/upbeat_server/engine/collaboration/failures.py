@@ -25,6 +25,20 @@ def clipped(words: str) -> str:
     return words if len(words) <= WORDS_MAX else words[: WORDS_MAX - 3] + "..."
 
 
+def size_of(error: Error | None) -> int:
+    """Characters of an error, whose words and details may be 45,000."""
+    if error is None:
+        return 0
+    return len(error.message) + sum(len(name) + len(text) for name, text in error.details.items())
+
+
+def shortened(error: Error | None) -> Error | None:
+    """The error with the beginning of its words and without details; the child has them in full."""
+    if error is None:
+        return None
+    return Error(error.reason, clipped(error.message), error.non_retryable)
+
+
 def described(child: Child) -> str:
     """Why a child has no output: reason and words."""
     reason = reason_of(child)

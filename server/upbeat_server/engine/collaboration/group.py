@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from upbeat_server.engine.collaboration.failures import shortened, size_of
 from upbeat_server.engine.model import (
     NO_USAGE,
     Budget,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from upbeat_server.engine.task import Task
 
 PARTIAL_BYTES_MAX = 1 << 20
-"""Outputs of children that a failed collaboration still tells."""
+"""Outputs and errors of children that a failed collaboration still tells, but for the first words of each."""
 
 CHILDREN_TOLD_MAX = 1_000
 """Children that a result names."""
@@ -187,19 +188,18 @@ class Group:
             counts.cancelled += 1
         counts.live = len(self.live)
         self.usage = self.usage.plus(record.usage)
-        output = record.output
+        output, error = record.output, record.error
         size = len(output.data) if output is not None else 0
         if size > self.largest[0]:
             self.largest = (size, name or record.member)
         if not self.collaboration.include_partial:
             return
-        if self.partial_bytes + size > PARTIAL_BYTES_MAX:
-            output = None
-            self.partial_truncated = True
         if len(self.outcomes) >= CHILDREN_TOLD_MAX:
             self.partial_truncated = True
             return
-        self.partial_bytes += 0 if output is None else size
-        self.outcomes.append(
-            ChildOutcome(record.task_id, record.ordinal, record.state, name, output, record.error)
-        )
+        size += size_of(error)
+        if self.partial_bytes + size > PARTIAL_BYTES_MAX:
+            output, error, size = None, shortened(error), 0
+            self.partial_truncated = True
+        self.partial_bytes += size
+        self.outcomes.append(ChildOutcome(record.task_id, record.ordinal, record.state, name, output, error))

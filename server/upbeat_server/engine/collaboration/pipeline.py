@@ -33,12 +33,13 @@ from upbeat_server.engine.model import NO_PAYLOAD, CollaborationResult, ContextE
 
 if TYPE_CHECKING:
     from upbeat_server.engine.collaboration.mode import Child, Facts, Move, Setting
-    from upbeat_server.engine.model import Payload, Pipeline, TaskSpec
+    from upbeat_server.engine.model import Error, Payload, Pipeline, TaskSpec
 
 NAME = "pipeline"
 PANEL = "all"
 ITEMS_MAX = 10_000
 ERRORS_MAX = 1_000
+ERROR_BYTES_MAX = 1 << 20
 PRESERVE = 1
 FAIL, DEAD_LETTER = 1, 3
 
@@ -83,6 +84,7 @@ class PipelineReducer:
         self._arrivals = Arrivals(is_ordered=mode.ordering == PRESERVE, keeps=not mode.discard_outputs)
         self._kept_bytes = 0  # Of outputs that are kept.
         self._kept_bytes_max = setting.output_bytes_max
+        self._error_bytes = 0  # Of errors that were to be told.
         self._errors: list[ItemError] = []
         self._completed = 0
         self._failed = 0
@@ -195,7 +197,7 @@ class PipelineReducer:
     def _given_up(self, item: Item, child: Child) -> list[Move]:
         self._failed += 1
         if self._mode.on_item_failure in {FAIL, DEAD_LETTER} and len(self._errors) < ERRORS_MAX:
-            self._errors.append(ItemError(item.index, item.stage, child.task_id, child.error))
+            self._errors.append(ItemError(item.index, item.stage, child.task_id, self._told(child)))
         spec, limit = self._stages[item.stage].spec, self._mode.max_item_failures
         if self._mode.on_item_failure == FAIL:
             return [Fail(failures.step_failed(spec, child), self._result())]
@@ -203,6 +205,11 @@ class PipelineReducer:
             note = f"; {self._failed} items have failed, and the limit is {limit}"
             return [Fail(failures.step_failed(spec, child, note), self._result())]
         return self._left(item, None)
+
+    def _told(self, child: Child) -> Error | None:
+        """Why an item was given up; shortened when the others have filled what may be told."""
+        self._error_bytes += failures.size_of(child.error)
+        return child.error if self._error_bytes <= ERROR_BYTES_MAX else failures.shortened(child.error)
 
     # Stages.
 

@@ -316,6 +316,21 @@ def test_a_collaboration_may_keep_its_childrens_outputs_to_itself(play: Play) ->
     assert play.stored("c").group.result.partial == ()
 
 
+def test_what_a_failed_collaboration_tells_is_bounded_errors_included(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "PARTIAL_BYTES_MAX", 3_000)
+    play >> hello("a1", slots=3) >> collaborate("c", fan(WORK, count=3, enough=1))
+    for number in range(3):
+        play >> failure(f"c/fan/{number}.1", message="no" * 200, details={"trace": "x" * 2_000})
+    play.skip()
+    told = play.stored("c").group.result
+    assert [bool(outcome.error.details) for outcome in told.partial] == [True, False, False]
+    assert [outcome.error.reason for outcome in told.partial] == ["BROKEN"] * 3
+    assert len(told.partial[2].error.message) == 300
+    assert told.partial_truncated
+
+
 def test_an_output_that_is_too_large_names_the_step_to_shrink() -> None:
     play = Play(Limits(bounds=Bounds(group_output_bytes_max=100)), modes={"fan": FanMode()})
     play >> hello("a1") >> collaborate("c", fan(WORK, count=1, fills=200)) >> result("c/fan/0.1", b"x" * 50)

@@ -9,6 +9,7 @@ from types import FrameType
 import pytest
 
 from tests.support.mode_stage import Stage, appended, cancelled, closed, done, failed, json, step
+from upbeat_server.engine.collaboration import pipeline
 from upbeat_server.engine.collaboration.mode import Release, Spawn
 from upbeat_server.engine.collaboration.pipeline import PipelineReducer
 from upbeat_server.engine.model import Payload, Pipeline, TaskSpec
@@ -348,4 +349,12 @@ def test_no_more_is_gathered_than_an_output_may_have(*, discards: bool) -> None:
         stage >> done(key(1, 0), "12345")
     ends = ["finish []"] if discards else ["fail OUTPUT_TOO_LARGE"]
     assert stage.said[-1:] == ends
+    stage.assert_restarts()
+
+
+def test_what_is_told_of_items_that_failed_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "ERROR_BYTES_MAX", 900)
+    stage = Stage(Pipeline(stages(1), items(2), on_item_failure=DEAD_LETTER))
+    stage >> failed(key(0, 0), "BROKEN", "x" * 800) >> failed(key(1, 0), "BROKEN", "x" * 800)
+    assert [len(told.error.message) for told in stage.result.item_errors if told.error] == [800, 300]
     stage.assert_restarts()
