@@ -19,8 +19,9 @@ the same run, event by event; ``Report.trace`` is the proof of it.
 - ``network`` - calls and streams between hosts, and what happens to them
 - ``disk`` - the store's medium, ``ledger`` - everything that became durable
 - ``family`` - whose child is whose, ``outcome`` - what a collaboration must come to, worked out again
+- ``letters`` - the message bus, ``mail_room`` - what steps say to each other
 - ``claims`` - what leaves the server, ``order`` - who was handed what, and before whom
 - ``server_host``, ``agent_host``, ``liar``, ``callers``, ``feeder`` - who takes part
 - ``workload``, ``teamwork`` - what is submitted, ``answers`` - what is answered to a step
-- ``mix`` - what a seed draws, ``world`` - one run, ``bugs`` - defects that must be found
+- ``mix`` - what a seed draws, ``world`` - one run, ``bugs``, ``group_bugs``, ``bus_bugs`` - defects that must be found
 """

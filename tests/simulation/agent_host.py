@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.answers import answer
 from tests.simulation.calls import Stub
+from tests.simulation.mail_room import MailRoom
 from tests.simulation.virtual_loop import Host
 from upbeat.channel import Target
 from upbeat.effects import Settled
@@ -58,6 +59,7 @@ class Handlers:
         self._rng = rng
         self._loop = loop
         self._timers: dict[str, TimerHandle | None] = {}
+        self.post = MailRoom(session, rng)
         self.outputs: dict[str, bytes] = {}
         self.may_hang = True
         self.when_said: Callable[[], None] = lambda: None
@@ -77,6 +79,9 @@ class Handlers:
         if not hangs:
             timer = self._loop.call_later(duration_s, self._end, assignment, fails)
         self._timers[lease] = timer
+        if assignment.parent_task_id:
+            self.post.when_said = self.when_said
+            self.post.begin(assignment)
         self.overrun = max(self.overrun, len(self._timers) - manner.slots)
         if self._rng.random() < 0.3:
             self._session.say(lease, 0.5, "half")
@@ -96,6 +101,7 @@ class Handlers:
             result = answer(assignment, self._manner.agent_id)
         else:
             result.output.data = b"%b by %b" % (assignment.input.data, lease.encode())
+        self.post.end(lease)
         if result.HasField("output"):
             self.outputs[lease] = result.output.data
         self._session.finish(result)
@@ -114,6 +120,7 @@ class Handlers:
     def _stopped(self, lease: str) -> None:
         if self._timers.pop(lease, None) is None:
             return
+        self.post.end(lease)
         error = payload_pb2.Error(reason="CANCELLED", message="stopped")
         self._session.finish(wire.AttemptResult(lease_id=lease, error=error))
         self.when_ended()

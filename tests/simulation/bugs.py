@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from tests.simulation.bus_bugs import BUS_BUGS
 from tests.simulation.group_bugs import GROUP_BUGS
 from upbeat.results import Results
 from upbeat.session import Session
@@ -356,6 +357,7 @@ BUGS: dict[str, Callable[[], Any]] = {
         sdk_does_not_resend,
         sdk_runs_a_repeat,
         *GROUP_BUGS,
+        *BUS_BUGS,
     )
 }
 

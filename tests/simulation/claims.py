@@ -119,6 +119,7 @@ class Claims:
             life = self._life(assignment.task_id)
             if life is not None and assignment.attempt not in life.holders:
                 self._fail(12, f"attempt {assignment.attempt} of {assignment.task_id} left, not durable")
+        self._ledger.letters.leaves(frame)
         for ack in frame.result_acks:
             if ack.outcome != ACCEPTED:
                 continue

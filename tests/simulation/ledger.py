@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.simulation.family import Family
+from tests.simulation.letters import Letters
 from upbeat_server.engine.model import FINISHED, AttemptOutcome, TaskState
 from upbeat_server.engine.record_rules import violations
 from upbeat_server.engine.task_machine import NEXT
@@ -67,6 +68,7 @@ class Ledger:
         self.by_request: dict[str, Life] = {}
         self.gone: dict[int, Life] = {}  # Purged.
         self.family = Family(fail, self.known)
+        self.letters = Letters(fail)
         self.epoch = 0
         self.revision = 0
         self.clock_ms = 0
@@ -95,6 +97,8 @@ class Ledger:
                 self._take(record, row.spec)
             self.revision = max(self.revision, batch.revision)
             self.family.committed()
+            for note in batch.notes:
+                self.letters.committed(*note)
 
     def purged(self, _namespace: str, task_ids: list[int], before_ms: int, keep: int) -> None:
         """The store forgot tasks: those that ended before a time, and all but the newest ``keep``."""

@@ -41,6 +41,7 @@ class Order:
         self._nested_decided = False  # In this turn.
         self._hedges: dict[tuple[str, int], int] = {}  # By namespace and epoch.
         self.counts: Counter[str] = Counter()
+        self.when_sent: Callable[[commands.Deliver], None] = lambda _command: None
         self.engines: dict[str, Engine] = {}
 
     @contextmanager
@@ -118,6 +119,8 @@ class Order:
                 self._nested_decided |= has_decided and bool(record.parent_id)
                 reason = record.error.reason if record.error is not None else ""
                 counts[f"{TaskState(record.state).name} {reason}".strip()] += 1
+            case commands.Deliver():
+                self.when_sent(command)
             case commands.Persist() | commands.AgentChanged():
                 pass
             case _:

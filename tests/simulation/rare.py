@@ -60,6 +60,8 @@ RARE = (
     "items refused TASK_FINISHED",
     "FAILED BUDGET_EXCEEDED",
     "FAILED INFEASIBLE",
+    "message delivered again",
+    "dead letter",
     "Sequential FAILED",
     "Parallel FAILED",
     "Pipeline FAILED",

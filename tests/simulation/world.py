@@ -31,7 +31,7 @@ from tests.simulation.server_host import ServerHost, SimulatedClock
 from tests.simulation.trouble import Trouble
 from tests.simulation.virtual_loop import START_S, Stuck, VirtualLoop
 from tests.simulation.workload import specs_of
-from upbeat_server.engine.limits import Bounds, Graces, Limits, Ordering, Retention
+from upbeat_server.engine.limits import Bounds, Delivery, Graces, Limits, Ordering, Retention
 from upbeat_server.runtime import orchestrator as orchestrator_module
 from upbeat_server.runtime.bounds import LoopBounds, RuntimeBounds, StreamBounds, WatchBounds
 
@@ -81,6 +81,7 @@ class World:
         self.network = Network(self.loop, mix.rng("network"), mix.wire)
         self.disk = Disk(mix.rng("disk"), mix.store, self.ledger)
         self.order = Order(self.fail, self.trace, is_fair=mix.is_fair)
+        self.order.when_sent = self.ledger.letters.sent
         self.server: ServerHost | None = None
         self.servers = 0
         self.crew = Crew(self)
@@ -140,6 +141,8 @@ class World:
         if durable != recovered:
             self.fail(9, f"{len(recovered)} tasks were recovered of {len(durable)} that were durable")
         for namespace in server.orchestrator._catalog.all():
+            for words in self.ledger.letters.recovered_faults(namespace.engine):
+                self.fail(9, words)
             for group in namespace.engine.groups.values():
                 for words in self.ledger.family.recovered_faults(group):
                     self.fail(9, words)
@@ -183,6 +186,7 @@ class World:
         report.callbacks = self.loop.steps
         report.virtual_s = self.loop.time() - START_S
         report.counts = self.order.counts + self.claims.counts + self.disk.counts + self.ledger.family.counts
+        report.counts += self.ledger.letters.counts
         return report
 
     def _run(self) -> None:
@@ -268,6 +272,8 @@ class World:
         assert server is not None
         for missed in self.watcher.missed(self.ledger)[:3]:
             self.fail(11, f"the watcher was not told of {missed}")
+        for topic in self.ledger.letters.leftovers():
+            self.fail(13, f"{topic} has outlived its collaboration")
         for engine in self._engines():
             for name, left in leftovers(engine):
                 self.fail(10, f"{name} is left behind: {left}")
@@ -301,6 +307,9 @@ def leftovers(engine: Any) -> list[tuple[str, int]]:
         "unadopted": len(engine.unadopted),
         "dedup keys": len(engine.dedup_keys),
         "groups": len(engine.groups),
+        "topics": len(engine.bus.topics),
+        "subscriptions": len(engine.bus.subscriptions),
+        "outlets": len(engine.bus.outlets),
         "compiled conditions": len(engine.compiled),
         "children": engine.children,
         "room reserved for children": engine.reserved,
@@ -345,7 +354,8 @@ def limits_of(mix: Mix) -> tuple[Limits, RuntimeBounds]:
             watch_events_max=rng.choice((20, 100)) if small else 65_536,
         ),
     )
-    return Limits(bounds, graces, ordering, retention), runtime
+    delivery = Delivery(redelivery_ms=rng.choice((200, 1_000)), redelivery_max_ms=2_000, attempts_max=3)
+    return Limits(bounds, graces, ordering, retention, delivery=delivery), runtime
 
 
 def simulate(seed: int, without: frozenset[str] = frozenset(), *, keeps_lines: bool = False) -> Report:
