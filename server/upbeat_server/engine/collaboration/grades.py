@@ -36,7 +36,8 @@ DEFAULT_CHOICES = 2
 
 CHOICES_MAX = 3
 """Possible answers that count at most. The formula takes wrong votes to be spread evenly over all others,
-but models are wrong alike: on recorded votes among ten choices 3 gained 7 points over plurality, 10 gained 3."""
+but models are wrong alike: on recorded votes among ten choices, 3 gained 7 points over plurality and 10
+gained 3."""
 
 
 class Grade(msgspec.Struct):
