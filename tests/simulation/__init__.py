@@ -23,5 +23,6 @@ the same run, event by event; ``Report.trace`` is the proof of it.
 - ``claims`` - what leaves the server, ``order`` - who was handed what, and before whom
 - ``server_host``, ``agent_host``, ``liar``, ``callers``, ``feeder`` - who takes part
 - ``workload``, ``teamwork`` - what is submitted, ``answers`` - what is answered to a step
-- ``mix`` - what a seed draws, ``world`` - one run, ``bugs``, ``group_bugs``, ``bus_bugs`` - defects that must be found
+- ``mix`` - what a seed draws, ``world`` - one run
+- ``bugs``, ``group_bugs``, ``bus_bugs`` - defects that must be found
 """

@@ -68,7 +68,7 @@ class Ledger:
         self.by_request: dict[str, Life] = {}
         self.gone: dict[int, Life] = {}  # Purged.
         self.family = Family(fail, self.known)
-        self.letters = Letters(fail)
+        self.letters = Letters(fail, self.known)
         self.epoch = 0
         self.revision = 0
         self.clock_ms = 0
