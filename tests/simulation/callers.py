@@ -189,6 +189,8 @@ class Submitter(Caller):
             submitted = self.claims.submissions[name]
             if result.HasField("task"):
                 submitted.task_ids.add(result.task.task_id)
+            elif result.error.reason == "SERVER_BUSY":
+                submitted.is_indefinite = True  # Its task is being purged: an earlier try was heard.
             elif result.error.code != grpc.StatusCode.UNAVAILABLE.value[0]:
                 submitted.refusals.append(result.error.reason)
             else:
