@@ -24,7 +24,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.bdp_probe", 0),  # Else a slow reader swallows megabytes.
-    ("grpc.max_receive_message_length", 8 << 20),
+    # A step of a nested collaboration may have 6 MiB of input and context, and 4 MiB of output.
+    ("grpc.max_receive_message_length", 16 << 20),
     ("grpc.max_send_message_length", 8 << 20),
     # The defaults grow to two minutes; leases outlive a broken stream by seconds.
     ("grpc.initial_reconnect_backoff_ms", 200),

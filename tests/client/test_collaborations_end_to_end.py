@@ -50,6 +50,15 @@ async def up(stage: Stage) -> Client:
     return stage.up
 
 
+async def test_a_step_can_be_read_whose_input_and_output_are_as_large_as_they_may_be(up: Client) -> None:
+    text = "x" * 1_040_000
+    four = up.parallel(SHOUT, SHOUT, SHOUT, SHOUT)
+    handle = await up.submit(up.sequence(four, up.parallel(SHOUT, map_over="")), text, timeout=TIMEOUT_S)
+    assert [len(answer) for answer in await handle.result()] == [len(text)] * 4
+    _, second = [child async for child in handle.children(full=True)]
+    assert len(second.message.spec.input.data) > 4_000_000 < len(second.message.output.data)
+
+
 # Sequences.
 
 

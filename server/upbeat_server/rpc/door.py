@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from upbeat_server.telemetry.calls import CallMetrics, MethodMetrics
 
 MESSAGE_BYTES_MAX: Final = 8 << 20
-"""The largest message at all; grpc itself refuses more."""
+"""The largest request or frame that is taken; grpc itself refuses more."""
+ANSWER_BYTES_MAX: Final = 16 << 20
+"""The largest that is sent: a step may have 6 MiB of input and context, and 4 MiB of output."""
 PLAIN_BYTES_MAX: Final = 64 << 10
 """The largest request of a type that can hold no payload."""
 

@@ -12,7 +12,7 @@ import grpc
 
 from upbeat_server.config import Connections
 from upbeat_server.rpc.descriptors import connections_bound, descriptors_max
-from upbeat_server.rpc.door import MESSAGE_BYTES_MAX, Door, Method, Servicer
+from upbeat_server.rpc.door import ANSWER_BYTES_MAX, MESSAGE_BYTES_MAX, Door, Method, Servicer
 from upbeat_server.rpc.method import rpc_handler
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", ANSWER_BYTES_MAX),
     ("grpc.max_metadata_size", 16 << 10),
     # It counts streams that have ended and are not freed yet, and refuses an ordinary client that has as many
     # calls under way as it may (UNAVAILABLE). What bounds resets is max_concurrent_streams.
