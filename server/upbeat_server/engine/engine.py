@@ -82,6 +82,7 @@ class Engine:
         self.counters = Counters()
         self.entropy = Entropy(epoch)
         self.commands: list[Command] = []  # Of the step that runs.
+        self.unsaid: list[Command] = []  # Of the restore, until adoption starts.
         # RUNNING tasks whose agent has not come back since the restart, by agent id.
         self.unadopted: dict[str, dict[TaskId, None]] = {}
         self.adoption_ends_ms = WAKE_NEVER
@@ -142,6 +143,7 @@ class Engine:
         self.grades.restore(notes)
         self.compiled = {TaskId(root_id): compiled for root_id, compiled in (collaborations or {}).items()}
         rebuild(self, members, self.clock_ms)
+        self.unsaid, self.commands = self.commands, []
 
     @property
     def next_wake_ms(self) -> int:

@@ -142,6 +142,8 @@ def _purged(engine: Engine, event: TasksPurged) -> None:
 
 
 def _start_adoption(engine: Engine, now_ms: int) -> None:
+    engine.commands += engine.unsaid
+    engine.unsaid = []
     restored.settle(engine, now_ms)
     if engine.unadopted:
         engine.adoption_ends_ms = now_ms + engine.limits.graces.adoption_grace_ms

@@ -86,17 +86,13 @@ def open_group(engine: Engine, task: Task) -> Group | None:
     except Exception as error:
         # A mode in somebody else's package, or one that is gone since it was submitted.
         engine.commands.append(ModeBroke(task.task_id, mode_name(collaboration), error))
-        group = Group(task, collaboration, _Silent(), parent, compiled)
-        group.pending = [Fail(_broken(mode_name(collaboration), error))]
-    else:
-        group = Group(task, collaboration, reducer, parent, compiled)
+        reducer = _Missing(_broken(mode_name(collaboration), error))
+    group = Group(task, collaboration, reducer, parent, compiled)
     task.group = group
     engine.groups[task.task_id] = group
     if parent is None:
         group.reserve = _reserve(engine, task.spec)
         engine.reserved += group.reserve
-    if group.pending:
-        engine.unsettled.append(group)
     return group
 
 
@@ -325,10 +321,19 @@ def _infeasible(spec: TaskSpec) -> Error:
     return Error(reasons.INFEASIBLE, words, non_retryable=True)
 
 
-class _Silent:
+class _Missing:
     """In the place of a reducer that could not be made: its group fails at once."""
 
+    def __init__(self, error: Error) -> None:
+        self._error = error
+
     def begin(self, _facts: object) -> list[Move]:
+        return [Fail(self._error)]
+
+    def appended(self, _items: object) -> list[Move]:
+        return []
+
+    def closed(self) -> list[Move]:
         return []
 
     def ended(self, _child: object) -> list[Move]:

@@ -8,7 +8,9 @@ from tests.support.fan_mode import FanMode, fan
 from tests.support.lines import (
     HIGH,
     ack,
+    append,
     cancel,
+    close,
     collaborate,
     cut,
     failure,
@@ -19,8 +21,8 @@ from tests.support.lines import (
     spec_of,
     submit,
 )
-from tests.support.play import Play
-from upbeat_server.engine.collaboration import children, group
+from tests.support.play import START_MS, Play
+from upbeat_server.engine.collaboration import children, group, groups
 from upbeat_server.engine.commands import Assign, CancelAttempt, SubmissionRefused
 from upbeat_server.engine.events import AttemptEnded
 from upbeat_server.engine.explain import explain
@@ -29,6 +31,7 @@ from upbeat_server.engine.model import (
     Collaboration,
     Parallel,
     Payload,
+    Pipeline,
     RetryPolicy,
     Sequential,
     TaskSpec,
@@ -432,7 +435,32 @@ def test_a_mode_that_is_gone_after_a_restart_fails_its_collaborations(play: Play
     play >> hello("a1") >> collaborate("c", fan(WORK, count=1))
     play.skip().limits = Limits()
     play.restart() >> listening()
+    play << "mode fan broke: UnknownMode"
     play << "finished c/fan/0 CANCELLED: SUPERSEDED" << "finished c FAILED: MODE_FAILED"
+
+
+def test_a_mode_that_is_gone_when_its_collaboration_begins_is_named(play: Play) -> None:
+    play >> collaborate("c", fan(WORK), step_fields={"not_before_ms": START_MS + 1_000})
+    play.skip().limits = Limits()
+    play.restart() >> listening()
+    play.later(1_000)
+    play << "mode fan broke: UnknownMode" << "finished c FAILED: MODE_FAILED"
+    assert "UnknownMode" in play.stored("c").error.message
+
+
+def test_a_pipeline_whose_mode_is_gone_after_a_restart_is_told_of_once(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play >> collaborate("c", Pipeline((WORK,), open=True)) >> append("c", b"1") >> close("c")
+    play.skip()
+
+    def gone(*_: object) -> None:
+        raise ImportError("gone")
+
+    monkeypatch.setattr(groups, "reducer_of", gone)
+    play.restart() >> listening()
+    play << "mode pipeline broke: ImportError"
+    play << "finished c/item/0/stage/0 CANCELLED: SUPERSEDED" << "finished c FAILED: MODE_FAILED"
 
 
 def test_what_a_nested_collaboration_is_given_its_children_are(play: Play) -> None:
