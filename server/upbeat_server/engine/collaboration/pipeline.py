@@ -27,19 +27,18 @@ import msgspec
 from upbeat_server.engine.collaboration import bundle, failures
 from upbeat_server.engine.collaboration.arrivals import Arrivals
 from upbeat_server.engine.collaboration.documents import Unreadable, json_payload
+from upbeat_server.engine.collaboration.losses import Losses
 from upbeat_server.engine.collaboration.mode import Advance, Fail, Finish, Release, Spawn, given
 from upbeat_server.engine.collaboration.pointer import list_at
-from upbeat_server.engine.model import NO_PAYLOAD, CollaborationResult, ContextEntry, ItemError
+from upbeat_server.engine.model import NO_PAYLOAD, CollaborationResult, ContextEntry
 
 if TYPE_CHECKING:
     from upbeat_server.engine.collaboration.mode import Child, Facts, Move, Setting
-    from upbeat_server.engine.model import Error, Payload, Pipeline, TaskSpec
+    from upbeat_server.engine.model import Payload, Pipeline, TaskSpec
 
 NAME = "pipeline"
 PANEL = "all"
 ITEMS_MAX = 10_000
-ERRORS_MAX = 1_000
-ERROR_BYTES_MAX = 1 << 20
 PRESERVE = 1
 FAIL, DEAD_LETTER = 1, 3
 
@@ -84,8 +83,7 @@ class PipelineReducer:
         self._arrivals = Arrivals(is_ordered=mode.ordering == PRESERVE, keeps=not mode.discard_outputs)
         self._kept_bytes = 0  # Of outputs that are kept.
         self._kept_bytes_max = setting.output_bytes_max
-        self._error_bytes = 0  # Of errors that were to be told.
-        self._errors: list[ItemError] = []
+        self._losses = Losses()
         self._completed = 0
         self._failed = 0
         self.item_count = 0
@@ -196,8 +194,8 @@ class PipelineReducer:
 
     def _given_up(self, item: Item, child: Child) -> list[Move]:
         self._failed += 1
-        if self._mode.on_item_failure in {FAIL, DEAD_LETTER} and len(self._errors) < ERRORS_MAX:
-            self._errors.append(ItemError(item.index, item.stage, child.task_id, self._told(child)))
+        if self._mode.on_item_failure in {FAIL, DEAD_LETTER}:
+            self._losses.add(item.index, item.stage, child)
         spec, limit = self._stages[item.stage].spec, self._mode.max_item_failures
         if self._mode.on_item_failure == FAIL:
             return [Fail(failures.step_failed(spec, child), self._result())]
@@ -205,11 +203,6 @@ class PipelineReducer:
             note = f"; {self._failed} items have failed, and the limit is {limit}"
             return [Fail(failures.step_failed(spec, child, note), self._result())]
         return self._left(item, None)
-
-    def _told(self, child: Child) -> Error | None:
-        """Why an item was given up; shortened when the others have filled what may be told."""
-        self._error_bytes += failures.size_of(child.error)
-        return child.error if self._error_bytes <= ERROR_BYTES_MAX else failures.shortened(child.error)
 
     # Stages.
 
@@ -268,7 +261,7 @@ class PipelineReducer:
     def _result(self) -> CollaborationResult:
         return CollaborationResult(
             mode=NAME,
-            item_errors=tuple(sorted(self._errors, key=lambda error: error.index)),
+            item_errors=self._losses.told(),
             failed_items=self._failed,
             completed_items=self._completed,
         )

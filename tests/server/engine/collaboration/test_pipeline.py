@@ -9,7 +9,7 @@ from types import FrameType
 import pytest
 
 from tests.support.mode_stage import Stage, appended, cancelled, closed, done, failed, json, step
-from upbeat_server.engine.collaboration import pipeline
+from upbeat_server.engine.collaboration import losses
 from upbeat_server.engine.collaboration.mode import Release, Spawn
 from upbeat_server.engine.collaboration.pipeline import PipelineReducer
 from upbeat_server.engine.model import Payload, Pipeline, TaskSpec
@@ -353,7 +353,7 @@ def test_no_more_is_gathered_than_an_output_may_have(*, discards: bool) -> None:
 
 
 def test_what_is_told_of_items_that_failed_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "ERROR_BYTES_MAX", 900)
+    monkeypatch.setattr(losses, "ERROR_BYTES_MAX", 900)
     stage = Stage(Pipeline(stages(1), items(2), on_item_failure=DEAD_LETTER))
     stage >> failed(key(0, 0), "BROKEN", "x" * 800) >> failed(key(1, 0), "BROKEN", "x" * 800)
     assert [len(told.error.message) for told in stage.result.item_errors if told.error] == [800, 300]
