@@ -357,6 +357,7 @@ class GroupRecord(msgspec.Struct, omit_defaults=True):
     memo: bytes = b""  # What its mode froze when it began, and the mode's own business.
     items: int = 0  # Appended to an open pipeline so far.
     items_closed: bool = False
+    in_doubt: bool = False  # It ran in a backup that was restored: more of it may have been done elsewhere.
     live: int = 0
     completed: int = 0
     failed: int = 0

@@ -6,8 +6,12 @@ UNSAFE work is not, because then two agents would have acted on it: it ends, wit
 reason, and a person decides. Three cases are sure:
 
 - it runs, and its agent comes back with the very lease: it goes on;
-- it has not been eligible yet, or waits for its turn in a collaboration: nobody can have begun it;
+- it has not been eligible yet: nobody can have begun it;
 - it runs, and its agent comes back without the lease, or not at all: it may have acted.
+
+A collaboration that ran goes on, but nobody knows how far it came elsewhere. It is in doubt
+from then on: its UNSAFE steps that wait for their turn end, and those whose turn comes later
+count as failed and are never made (``children.declined``).
 """
 
 from __future__ import annotations
@@ -15,11 +19,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine import reasons
+from upbeat_server.engine.collaboration.steps import steps_of
 from upbeat_server.engine.leases import taken
-from upbeat_server.engine.model import Error, SideEffects, TaskState
+from upbeat_server.engine.model import Error, GroupRecord, SideEffects, TaskState
 
 if TYPE_CHECKING:
     from upbeat_server.engine.engine import Engine
+    from upbeat_server.engine.task import Task
 
 _WORDS = (
     "restored from a backup: an agent may have done this UNSAFE work after the backup was made; "
@@ -33,10 +39,30 @@ def settle(engine: Engine, now_ms: int) -> None:
         return
     engine.is_copy = False
     for task in list(engine.tasks.values()):
-        if task.spec.side_effects != SideEffects.UNSAFE:
-            continue
         record = task.record
-        if record.state == TaskState.RUNNING:
+        if task.spec.collaboration is not None:
+            _doubt(engine, task, now_ms)
+        elif task.spec.side_effects != SideEffects.UNSAFE:
+            pass
+        elif record.state == TaskState.RUNNING:
             taken(engine, task)  # If its agent says that it never had it, that is news of after the backup.
-        elif record.state == TaskState.QUEUED or 0 < record.eligible_ms <= now_ms:
-            engine.fail(task, Error(reasons.LEASE_LOST, _WORDS), now_ms)
+        elif record.state == TaskState.QUEUED or record.eligible_ms <= now_ms:
+            engine.fail(task, doubted(), now_ms)
+
+
+def doubted() -> Error:
+    """Why UNSAFE work ends that may have been done since the backup."""
+    return Error(reasons.LEASE_LOST, _WORDS, non_retryable=True)
+
+
+def _doubt(engine: Engine, task: Task, now_ms: int) -> None:
+    """Remember of one with UNSAFE steps that it, and all below it, may have gone on elsewhere."""
+    record = task.record
+    may_have_begun = record.state == TaskState.RUNNING or record.eligible_ms <= now_ms
+    if record.parent_id or not may_have_begun:
+        return
+    if any(step.side_effects == SideEffects.UNSAFE for step in steps_of(task.spec)):
+        if record.group is None:
+            record.group = GroupRecord()
+        record.group.in_doubt = True
+        engine.persist(task)

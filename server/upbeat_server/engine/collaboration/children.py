@@ -8,7 +8,8 @@ import msgspec
 
 from upbeat_server.engine import bus, reasons
 from upbeat_server.engine.collaboration.mode import Child, Spawn
-from upbeat_server.engine.model import Error, TaskRecord, TaskState
+from upbeat_server.engine.model import Error, SideEffects, TaskRecord, TaskState
+from upbeat_server.engine.restored import doubted
 from upbeat_server.engine.task import Task
 
 if TYPE_CHECKING:
@@ -25,12 +26,16 @@ CHILD_BYTES_MAX = 6 << 20
 
 
 def declined(group: Group, move: object) -> Child | None:
-    """The end of a child that is never made, because no agent could be sent it; None if it can be.
+    """The end of a child that is never made; None if it can be.
+
+    No agent could be sent it, or it is UNSAFE and may have been done before (``restored.py``).
 
     It is told at once, and after a restart again in the same place: there is no row to tell of it.
     """
     if not isinstance(move, Spawn) or move.key in group.made:
         return None
+    if _may_be_done(group, move.spec):
+        return Child(move.key, 0, TaskState.FAILED, error=doubted())
     size = _size_of(move.spec, _context(group, move.spec))
     if size <= CHILD_BYTES_MAX:
         return None
@@ -40,6 +45,11 @@ def declined(group: Group, move: object) -> Child | None:
     )
     error = Error(reasons.TASK_TOO_LARGE, words, non_retryable=True)
     return Child(move.key, 0, TaskState.FAILED, error=error)
+
+
+def _may_be_done(group: Group, spec: TaskSpec) -> bool:
+    is_unsafe = spec.side_effects == SideEffects.UNSAFE and spec.collaboration is None
+    return is_unsafe and any(above.record.in_doubt for above in group.lineage())
 
 
 def make(engine: Engine, group: Group, spawn: Spawn, now_ms: int) -> Task:
