@@ -157,7 +157,9 @@ def _write(engine: Engine, subscription: Subscription) -> None:
     """What is durable of a subscription, as it is now."""
     floor = subscription.floor
     if subscription.done:
-        subscription.done = {sequence for sequence in subscription.done if sequence > floor}
+        # What is not kept any more nobody can want again, so this never holds more than the topic does.
+        kept = subscription.topic.kept
+        subscription.done = {seen for seen in subscription.done if seen > floor and seen in kept}
     note = SubscriptionNote(
         subscription.subscription_id,
         floor,

@@ -55,7 +55,7 @@ class Subscription:
         self.ready: list[int] = []  # A heap of wanted sequences that are not in flight; may hold others.
         self.flight: dict[int, int] = {}  # Sequences, and when each is to be sent again.
         self.flight_bytes = 0
-        self.done: set[int] = set()  # Above the first that is wanted, those that are not any more.
+        self.done: set[int] = set()  # Kept above the first wanted, and not wanted any more.
         self.repeats: dict[int, int] = {}  # Of the wanted ones, those that were sent more than once.
         self.doubt_below = 0  # Lower sequences may have been sent before the server was started.
         self.away_since_ms = 0  # 0 while it has a stream.

@@ -40,6 +40,18 @@ def test_what_is_not_acknowledged_comes_again_later_each_time_and_then_is_a_dead
     assert len(letters) == 1
 
 
+def test_what_one_is_done_with_behind_a_message_that_it_holds_back_is_not_written_for_ever(
+    news: Play,
+) -> None:
+    for number in range(1, 51):
+        news >> say("news", f"m{number}")
+    news >> acks("alice", *range(2, 51))
+    assert news.engine.bus.topics["news"].subscriptions["alice"].done == set()
+    news.skip().restart() >> read("alice")
+    assert news.said[1:] == ["deliver news:1 m1 to alice at s1 again #1"]
+    news.skip()
+
+
 def test_a_late_acknowledgement_of_the_first_attempt_counts() -> None:
     play = Play(QUICK)
     play >> read("alice") >> say("news", "m1")
