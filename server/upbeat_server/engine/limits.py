@@ -59,7 +59,7 @@ class BusBounds(msgspec.Struct, frozen=True):
     topic_bytes_max: int = 1 << 20  # TOPIC_FULL
     messages_bytes_max: int = 256 << 20  # Of all topics; TOPIC_FULL
     topic_subscribers_max: int = 1_000  # SUBSCRIBERS_EXHAUSTED
-    subscribers_max: int = 100_000  # SUBSCRIBERS_EXHAUSTED
+    subscribers_max: int = 100_000  # SUBSCRIBERS_EXHAUSTED; children of groups do not count.
     dead_letters_max: int = 10_000  # Beyond it the oldest are forgotten,
     dead_letter_bytes_max: int = 64 << 20  # and beyond this.
 

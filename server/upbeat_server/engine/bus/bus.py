@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from upbeat_server.engine.bus import notes
 from upbeat_server.engine.bus.dead_letters import DeadLetters
+from upbeat_server.engine.bus.message import Source
 from upbeat_server.engine.bus.shelf import Shelf
 from upbeat_server.engine.bus.subscription import NO_OUTLET, Subscription
 from upbeat_server.engine.bus.topic import Kept, Topic
@@ -43,6 +44,7 @@ class Bus:
         self.timers = Timers()  # Keys are ids of subscriptions.
         self.shelf = Shelf()
         self.ordinary = 0  # Topics that are not of a group.
+        self.members = 0  # Subscriptions that are of a group's child.
         self.stirred: dict[int, Subscription] = {}  # May have something to be delivered.
         self.changed: dict[int, Subscription] = {}  # Are to be written when the turn ends.
 
@@ -116,6 +118,7 @@ class Bus:
     def enter(self, subscription: Subscription) -> None:
         """A new subscription."""
         self.subscriptions[subscription.subscription_id] = subscription
+        self.members += subscription.source == Source.MEMBER
         subscription.topic.subscriptions[subscription.key] = subscription
         if subscription.is_durable and not subscription.follows:
             self.changed[subscription.subscription_id] = subscription
@@ -136,6 +139,7 @@ class Bus:
         self.detach(engine, subscription)
         topic = subscription.topic
         del self.subscriptions[subscription.subscription_id]
+        self.members -= subscription.source == Source.MEMBER
         del topic.subscriptions[subscription.key]
         self.stirred.pop(subscription.subscription_id, None)
         self.changed.pop(subscription.subscription_id, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from upbeat_server.engine.bus.message import Source
 from upbeat_server.engine.bus.subscription import NO_OUTLET
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def check(engine: Engine) -> Iterator[str]:
         yield "the bus miscounts its stored messages"
     if bus.ordinary != sum(not topic.group_id for topic in bus.topics.values()):
         yield "the bus miscounts its topics"
+    if bus.members != sum(sub.source == Source.MEMBER for sub in bus.subscriptions.values()):
+        yield "the bus miscounts the children that read"
     for outlet, stream in bus.outlets.items():
         if outlet > 0 and outlet not in engine.fleet.sessions:
             yield f"messages are delivered to session {outlet}, which has ended"

@@ -149,7 +149,7 @@ def _refusal(engine: Engine, wanted: Subscribe) -> Refusal | None:
     if topic is not None and len(topic.subscriptions) >= bounds.topic_subscribers_max:
         limit, what = bounds.topic_subscribers_max, f"subscribers of {topic.name!r}"
         return _exhausted(reasons.SUBSCRIBERS_EXHAUSTED, "topic_subscribers_max", limit, what)
-    if len(bus.subscriptions) >= bounds.subscribers_max:
+    if len(bus.subscriptions) - bus.members >= bounds.subscribers_max:
         limit = bounds.subscribers_max
         return _exhausted(reasons.SUBSCRIBERS_EXHAUSTED, "subscribers_max", limit, "subscribers")
     return None

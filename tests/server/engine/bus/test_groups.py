@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.bus_lines import PARENT, be_child, begin_group, child_acks, child_reads, child_says
+from tests.support.bus_lines import PARENT, be_child, begin_group, child_acks, child_reads, child_says, read
 from tests.support.lines import ack, cut, failure, goodbye, hello, result, submit
 from tests.support.play import Play
 from upbeat_server.engine import bus
@@ -26,6 +26,13 @@ def begin(play: Play) -> Play:
     play >> hello("a1") >> hello("a2")
     play >> ack("c1.1") >> ack("c2.1")
     return play.skip()
+
+
+def test_children_take_no_room_from_other_subscribers() -> None:
+    play = begin(Play(Limits(bus=BusBounds(subscribers_max=1))))
+    play >> read("alice") >> read("bob")
+    play << "subscription alice to news at s1: ok"
+    play << "subscription bob to news at s1: SUBSCRIBERS_EXHAUSTED"
 
 
 def ends(play: Play, name: str) -> Play:
