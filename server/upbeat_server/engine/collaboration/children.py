@@ -14,6 +14,7 @@ from upbeat_server.engine.task import Task
 
 if TYPE_CHECKING:
     from upbeat_server.engine.collaboration.group import Group
+    from upbeat_server.engine.collaboration.mode import Move
     from upbeat_server.engine.engine import Engine
     from upbeat_server.engine.model import ContextEntry, TaskSpec
 
@@ -25,7 +26,7 @@ CHILD_BYTES_MAX = 6 << 20
 """Input and context of one child: an agent takes frames of 8 MiB."""
 
 
-def declined(group: Group, move: object) -> Child | None:
+def declined(group: Group, move: Move) -> Child | None:
     """The end of a child that is never made; None if it can be.
 
     No agent could be sent it, or it is UNSAFE and may have been done before (``restored.py``).
@@ -107,6 +108,7 @@ def inherited(group: Group, spec: TaskSpec) -> TaskSpec:
         fairness_weight=above.fairness_weight,
         traceparent=above.traceparent,
         attempt_timeout_ms=attempt_timeout_ms,
+        dedup_key="",  # A child is known by its key; the door refuses one in a step, a foreign mode may not.
         context=_context(group, spec),
     )
 

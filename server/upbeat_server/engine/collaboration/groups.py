@@ -34,11 +34,12 @@ from upbeat_server.engine.collaboration.mode import (
     Setting,
     Spawn,
     Wake,
+    sound,
 )
 from upbeat_server.engine.collaboration.modes import mode_name, reducer_of
 from upbeat_server.engine.commands import ModeBroke, TaskProgressed
 from upbeat_server.engine.events import AttemptProgressed
-from upbeat_server.engine.model import Error, GroupRecord, TaskState, lease_of
+from upbeat_server.engine.model import CustomMode, Error, GroupRecord, TaskState, lease_of
 from upbeat_server.engine.queue import Signature, requirement_of
 from upbeat_server.engine.task_machine import TaskInput
 
@@ -147,7 +148,9 @@ def wake(engine: Engine, task: Task, now_ms: int) -> None:
 def ask(engine: Engine, group: Group, question: Callable[[], Sequence[Move]]) -> Sequence[Move]:
     """The reducer's moves; one that breaks fails its own collaboration."""
     try:
-        return question()
+        moves = question()
+        is_foreign = isinstance(group.collaboration.mode, CustomMode)
+        return [sound(move) for move in moves] if is_foreign else moves
     except Exception as error:
         name = mode_name(group.collaboration)
         engine.commands.append(ModeBroke(group.task.task_id, name, error))
@@ -192,8 +195,7 @@ def _told(engine: Engine, group: Group, child: Child) -> Sequence[Move]:
     return ask(engine, group, lambda: group.reducer.ended(child))
 
 
-def _make_real(engine: Engine, group: Group, move: object, now_ms: int) -> None:
-    """Do what a reducer wants; one in somebody else's package may answer anything."""
+def _make_real(engine: Engine, group: Group, move: Move, now_ms: int) -> None:
     match move:
         case Spawn():
             if move.key not in group.made:
@@ -216,11 +218,6 @@ def _make_real(engine: Engine, group: Group, move: object, now_ms: int) -> None:
             ending.complete(engine, group, output, result, now_ms)
         case Fail(error, result):
             ending.fail(engine, group, _at_root(group, error), result, now_ms)
-        case _:
-            name = mode_name(group.collaboration)
-            defect = TypeError(f"{move!r} is no move")
-            engine.commands.append(ModeBroke(group.task.task_id, name, defect))
-            ending.fail(engine, group, _broken(name, defect), None, now_ms)
 
 
 def _at_root(group: Group, error: Error) -> Error:

@@ -150,6 +150,22 @@ class Fail(msgspec.Struct, frozen=True):
 Move: TypeAlias = Spawn | Release | Cancel | Freeze | Wake | Grade | Advance | Finish | Fail
 
 
+MOVES = (Spawn, Release, Cancel, Freeze, Wake, Grade, Advance, Finish, Fail)
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def sound(move: object) -> Move:
+    """The move with everything in it of the type that it is to have.
+
+    A mode in somebody else's package may answer anything. Raises TypeError or msgspec's
+    ValidationError: nothing of it may get further than that.
+    """
+    if not isinstance(move, MOVES):
+        raise TypeError(f"{move!r} is no move")
+    return msgspec.msgpack.decode(_encode(move), type=type(move))
+
+
 class Reducer(Protocol):
     """One collaboration under its mode."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.fan_mode import fan
+from tests.support.fan_mode import FanReducer, fan
 from tests.support.lines import (
     HIGH,
     ack,
@@ -23,6 +23,7 @@ from tests.support.lines import (
 )
 from tests.support.play import START_MS, Play
 from upbeat_server.engine.collaboration import groups
+from upbeat_server.engine.collaboration.mode import Advance, Fail, Finish, Freeze, Grade, Spawn, Wake
 from upbeat_server.engine.commands import Assign, CancelAttempt
 from upbeat_server.engine.events import AttemptEnded
 from upbeat_server.engine.explain import explain
@@ -336,6 +337,33 @@ def test_a_mode_that_breaks_fails_its_own_collaboration_only(play: Play) -> None
     play >> collaborate("e", fan(WORK, answers="nonsense"))
     play << "mode fan broke: TypeError" << "finished e FAILED: MODE_FAILED"
     assert "begin broke" not in play.stored("c").error.message
+
+
+NONSENSE = [
+    None,
+    5,
+    [Spawn("a", None)],  # type: ignore[arg-type]
+    [Spawn(5, WORK)],  # type: ignore[arg-type]
+    [Wake("soon")],  # type: ignore[arg-type]
+    [Freeze("memo")],  # type: ignore[arg-type]
+    [Advance(None)],  # type: ignore[arg-type]
+    [Grade("work", None, correct=True)],  # type: ignore[arg-type]
+    [Finish(None)],  # type: ignore[arg-type]
+    [Finish(Payload(), None)],  # type: ignore[arg-type]
+    [Fail("why")],  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize("answers", NONSENSE)
+def test_whatever_a_mode_answers_fails_its_own_collaboration_only(
+    play: Play, monkeypatch: pytest.MonkeyPatch, answers: object
+) -> None:
+    monkeypatch.setattr(FanReducer, "ended", lambda *_: answers)
+    play >> hello("a1") >> collaborate("c", fan(WORK, count=2))
+    play.skip() >> result("c/fan/0.1")
+    said = play.said
+    assert sum(words.startswith("mode fan broke: ") for words in said) == 1
+    assert "finished c FAILED: MODE_FAILED" in said
 
 
 def test_a_mode_that_is_gone_after_a_restart_fails_its_collaborations(play: Play) -> None:
