@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from upbeat_server.engine import reasons
 from upbeat_server.engine.collaboration import groups
-from upbeat_server.engine.collaboration.steps import steps_of
+from upbeat_server.engine.collaboration.steps import requirements_of
 from upbeat_server.engine.commands import SubmissionKnown, SubmissionRefused, Submitted
 from upbeat_server.engine.model import Refusal, TaskRecord, TaskState
-from upbeat_server.engine.queue import requirement_of
 from upbeat_server.engine.task import Task
 
 if TYPE_CHECKING:
@@ -120,12 +119,16 @@ def _refusal(engine: Engine, submission: Submission) -> Refusal | None:
 
 
 def _has_room_for_signatures(engine: Engine, spec: TaskSpec) -> bool:
-    """Whether the requirements of a task, or of all steps of a collaboration, are few enough."""
-    signatures, most = engine.queue.signatures, engine.limits.bounds.signatures_max
-    if spec.collaboration is None:
-        return len(signatures) < most or requirement_of(spec) in signatures
-    needed = {requirement_of(step) for step in steps_of(spec)}
-    return len(signatures) + sum(requirement not in signatures for requirement in needed) <= most
+    """Whether the requirements of a task, or of all steps of a collaboration, are few enough.
+
+    What the children of others will require counts as if they were there.
+    """
+    live, expected = engine.queue.signatures, engine.expected
+    new = sum(needed not in live and needed not in expected for needed in requirements_of(spec))
+    if not new:
+        return True
+    known = len(live) + sum(requirement not in live for requirement in expected)
+    return known + new <= engine.limits.bounds.signatures_max
 
 
 def _key_refusal(engine: Engine, submission: Submission) -> Refusal | None:

@@ -13,7 +13,7 @@ The rules that must not break:
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine.bus import restored as restored_bus
@@ -21,6 +21,7 @@ from upbeat_server.engine.bus.bus import Bus
 from upbeat_server.engine.choice import LeastLoaded
 from upbeat_server.engine.collaboration.grades import Grades
 from upbeat_server.engine.collaboration.rebuild import rebuild
+from upbeat_server.engine.collaboration.steps import requirements_of
 from upbeat_server.engine.collaboration.width import live_max
 from upbeat_server.engine.commands import AgentChanged, Persist, TaskFinished
 from upbeat_server.engine.counters import Counters
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from upbeat_server.engine.commands import Command
     from upbeat_server.engine.limits import Limits
     from upbeat_server.engine.model import Predicate, TaskRecord, TaskSpec
+    from upbeat_server.engine.queue import Requirement
 
 
 class Engine:
@@ -96,6 +98,8 @@ class Engine:
         self.ended: deque[Task] = deque()
         self.unsettled: list[Group] = []
         self.compiled: dict[TaskId, tuple[Mapping[str, Predicate], Mapping[str, Check]]] = {}
+        # What the steps of live roots require, and of how many: their children may come at any time.
+        self.expected: Counter[Requirement] = Counter()
         self.grades = Grades()
         self.children = 0  # Live tasks with a parent.
         self.reserved = 0  # Children that running collaborations may have live at once.
@@ -187,6 +191,8 @@ class Engine:
             self.requests[record.request_id] = task.task_id
         if task.spec.dedup_key:
             self.dedup_keys[task.spec.dedup_key] = task.task_id
+        if task.spec.collaboration is not None and not record.parent_id:
+            self.expected.update(requirements_of(task.spec))
 
     def admit(self, task: Task, now_ms: int) -> None:
         """Make a submitted task live and durable. Its record is PENDING or QUEUED."""
@@ -247,6 +253,11 @@ class Engine:
             self.children -= 1
         if task.spec.dedup_key:
             del self.dedup_keys[task.spec.dedup_key]
+        if task.spec.collaboration is not None and not task.record.parent_id:
+            for requirement in requirements_of(task.spec):
+                self.expected[requirement] -= 1
+                if not self.expected[requirement]:
+                    del self.expected[requirement]
         signature = task.signature
         signature.live -= 1
         if not signature.live:

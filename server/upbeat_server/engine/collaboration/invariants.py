@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from upbeat_server.engine.collaboration.steps import requirements_of
 from upbeat_server.engine.model import AttemptOutcome, TaskId, TaskState
 
 if TYPE_CHECKING:
@@ -37,6 +40,10 @@ def group_faults(engine: Engine) -> Iterator[str]:
             yield f"task {record.task_id:016x} and its collaboration do not know each other"
     if children != engine.children:
         yield f"{children} tasks are children, {engine.children} are counted"
+    roots = (task for task in engine.tasks.values() if not task.record.parent_id)
+    steps = (requirements_of(task.spec) for task in roots if task.spec.collaboration is not None)
+    if engine.expected != Counter(chain.from_iterable(steps)):
+        yield "what is expected of steps is not what the collaborations have"
     for group in engine.groups.values():
         yield from _group(group)
     if engine.reserved != sum(group.reserve for group in engine.groups.values()):

@@ -14,9 +14,12 @@ from upbeat_server.engine.model import (
     Sequential,
     TaskSpec,
 )
+from upbeat_server.engine.queue import requirement_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from upbeat_server.engine.queue import Requirement
 
 
 def own_steps(collaboration: Collaboration) -> tuple[TaskSpec, ...]:
@@ -44,6 +47,13 @@ def steps_of(spec: TaskSpec) -> Iterator[TaskSpec]:
     for step in own_steps(spec.collaboration):
         yield step
         yield from steps_of(step)
+
+
+def requirements_of(spec: TaskSpec) -> frozenset[Requirement]:
+    """What agents must satisfy for a task, or for the steps of a collaboration."""
+    if spec.collaboration is None:
+        return frozenset((requirement_of(spec),))
+    return frozenset(requirement_of(step) for step in steps_of(spec))
 
 
 def _with(steps: tuple[TaskSpec, ...], *others: TaskSpec | None) -> tuple[TaskSpec, ...]:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.fan_mode import FanMode, fan
 from tests.support.lines import (
+    cancel,
     collaborate,
     failure,
     hello,
@@ -23,6 +24,7 @@ from upbeat_server.engine.model import (
     Payload,
     RetryPolicy,
     Sequential,
+    TaskState,
 )
 
 SKIP = 2  # Of on_step_failure.
@@ -137,3 +139,23 @@ def test_the_requirements_of_all_steps_are_bounded(play: Play) -> None:
     play >> collaborate("c", Sequential(steps))
     assert [command.refusal.reason for command in play.heard(SubmissionRefused)] == ["SIGNATURES_EXHAUSTED"]
     play.skip()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_requirements_of_steps_yet_to_come_count_as_well(*, restarts: bool) -> None:
+    play = Play(Limits(bounds=Bounds(signatures_max=4)))
+    first, second = (tuple(spec_of(type=f"{kind}{number}") for number in range(2)) for kind in ("a", "b"))
+    play >> collaborate("c", Sequential(first))
+    if restarts:
+        play.restart() >> listening()
+    play >> collaborate("d", Sequential(second))
+    assert [command.refusal.reason for command in play.heard(SubmissionRefused)] == ["SIGNATURES_EXHAUSTED"]
+    (
+        play
+        >> collaborate("e", Sequential(first))
+        >> cancel("c")
+        >> cancel("e")
+        >> collaborate("f", Sequential(second))
+    )
+    assert play.task("f").record.state == TaskState.RUNNING
+    assert len(play.engine.expected) == 2
