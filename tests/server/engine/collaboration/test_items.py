@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.lines import answer, append, cancel, close, collaborate, hello, listening, spec_of, submit
 from tests.support.play import Play
-from upbeat_server.engine.collaboration import items
+from upbeat_server.engine.collaboration import children, items
 from upbeat_server.engine.commands import ItemsAnswered
 from upbeat_server.engine.limits import Bounds, Limits
 from upbeat_server.engine.model import Pipeline, TaskState
@@ -147,6 +147,20 @@ def test_a_pipeline_takes_so_many_items_and_no_more(play: Play, monkeypatch: pyt
     assert told.refusal is not None
     assert told.refusal.retry_ms == 0
     play.skip()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_an_item_that_was_taken_is_not_too_large_afterwards(
+    play: Play, monkeypatch: pytest.MonkeyPatch, *, restarts: bool
+) -> None:
+    monkeypatch.setattr(children, "CHILD_BYTES_MAX", 300)
+    play >> collaborate("c", pipe()) >> append("c", b"1" * 100)
+    play << "items 1"
+    if restarts:
+        play.restart() >> listening()
+    play >> hello("a1")
+    play << "assign c/item/0/stage/0.1 to a1"
+    assert play.task("c/item/0/stage/0").spec.input.data == b"1" * 100
 
 
 def test_a_repeat_of_what_was_taken_is_answered_however_full_it_is(
