@@ -170,12 +170,16 @@ if os.fork() == 0:
     except RuntimeError as error:
         os.write(1, str(error).encode())
     os._exit(0)
-os.wait()
+sys.exit(3 if os.WIFSIGNALED(os.wait()[1]) else 0)
 """
-    async with process("-c", program, server.address) as caller:
-        code, out, _ = await ended(caller)
-        assert code == 0
-        assert "forked" in out
+    code, out, tries = 3, "", 10
+    while code == 3 and tries:
+        tries -= 1
+        async with process("-c", program, server.address) as caller:
+            code, out, _ = await ended(caller)
+        # gRPC's own handlers of a fork met a busy thread, and ended the child before upbeat had a word.
+    assert code == 0
+    assert "forked" in out
 
 
 async def test_the_server_and_the_command_line_do_not_pay_for_the_sdk() -> None:
