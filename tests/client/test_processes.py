@@ -172,7 +172,8 @@ if os.fork() == 0:
     os._exit(0)
 sys.exit(3 if os.WIFSIGNALED(os.wait()[1]) else 0)
 """
-    code, out, tries = 3, "", 10
+    code: int | None = 3
+    out, tries = "", 10
     while code == 3 and tries:
         tries -= 1
         async with process("-c", program, server.address) as caller:

@@ -16,7 +16,7 @@ import msgspec
 from upbeat_server.engine import step
 from upbeat_server.engine.collaboration import accounts, children, ending, groups, items, rebuild
 from upbeat_server.engine.collaboration.group import Group
-from upbeat_server.engine.collaboration.mode import Freeze, Release
+from upbeat_server.engine.collaboration.mode import Freeze, Move, Release
 from upbeat_server.store.memory import _Namespace
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def memo_not_frozen() -> Any:
     """What a mode froze is kept in memory only."""
     real = groups._make_real
 
-    def make_real(engine: Engine, group: Group, move: object, now_ms: int) -> None:
+    def make_real(engine: Engine, group: Group, move: Move, now_ms: int) -> None:
         if not isinstance(move, Freeze):
             real(engine, group, move, now_ms)
 
@@ -230,7 +230,7 @@ def released_beyond_concurrency() -> Any:
     """Items are released whatever is at work already."""
     real = groups._make_real
 
-    def make_real(engine: Engine, group: Group, move: object, now_ms: int) -> None:
+    def make_real(engine: Engine, group: Group, move: Move, now_ms: int) -> None:
         if isinstance(move, Release):
             groups._release(engine, group, move.key, now_ms)
         else:
