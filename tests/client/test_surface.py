@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import upbeat
-from upbeat import errors, testing
+from upbeat import Kind, Skill, codec, errors, testing
 
 PUBLIC = [(name, getattr(upbeat, name)) for name in upbeat.__all__ if name != "__version__"]
 
@@ -60,3 +60,9 @@ def test_without_the_server_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(errors.ServerExtraMissing, match=r"upbeat\[server\]"), testing.server():
         pass
+
+
+def test_a_kind_stands_where_one_of_wider_outputs_is_expected() -> None:
+    counting: Skill[str, int] = Skill("count", str, int)
+    wide: Kind[str, object] = counting  # Checked with the types: print(await up.run(counting, "a")) needs it.
+    assert wide.decode_output(codec.encode(3)) == 3

@@ -80,7 +80,7 @@ class Consensus(Collaboration[In, Out]):
         return _verdict_of(task.task_id, output, result)
 
 
-def _verdict_of(task_id: str, output: Out, result: CollaborationResult) -> Verdict[Out]:
+def _verdict_of(task_id: str, output: Any, result: CollaborationResult) -> Verdict[Any]:
     return Verdict(
         value=result.winning_value,
         output=output,

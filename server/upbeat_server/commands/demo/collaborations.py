@@ -161,11 +161,10 @@ class Collaborations:
         names = ", ".join(skill.name.rpartition(".")[2] for skill in skills.STAGES)
         self._say(f"stream: {counted(act.total, 'file')} through {names}")
         fast = 'labels.speed == "fast"'
-        fetch, measure, digest = (step(stage, selector=fast) for stage in skills.STAGES)
         pipeline = self._client.pipeline(
-            fetch,
-            measure,
-            digest,
+            step(skills.FETCH, selector=fast),
+            step(skills.MEASURE, selector=fast),
+            step(skills.DIGEST, selector=fast),
             ordering="unordered",
             stage_concurrency=os.cpu_count() or 1,  # More would only make each of them slower.
         )
