@@ -84,7 +84,7 @@ class Engine:
         self.counters = Counters()
         self.entropy = Entropy(epoch)
         self.commands: list[Command] = []  # Of the step that runs.
-        self.unsaid: list[Command] = []  # Of the restore, until adoption starts.
+        self.unsaid: list[Command] = []  # Of the restore, until the first step.
         # RUNNING tasks whose agent has not come back since the restart, by agent id.
         self.unadopted: dict[str, dict[TaskId, None]] = {}
         self.adoption_ends_ms = WAKE_NEVER
@@ -128,7 +128,7 @@ class Engine:
         elsewhere (``restored.py``).
         """
         self.is_copy = is_copy
-        restored_bus.restore(self.bus, notes, self.clock_ms)
+        restored_bus.restore(self, notes, self.clock_ms)
         for request_id, task_id in finished_requests:
             self.requests[request_id] = TaskId(task_id)
         for record, spec, predicate, spec_size in tasks:

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 def step(engine: Engine, event: Event, now_ms: int) -> list[Command]:
     """Tell the engine a fact; answers what is to be done about it, in order."""
     now_ms = engine.clock_ms = max(now_ms, engine.clock_ms)
-    commands = engine.commands = []
+    commands = engine.commands = engine.unsaid
+    engine.unsaid = []
     match event:
         case AgentFrame():
             sessions.hear(engine, event, now_ms)
@@ -142,8 +143,6 @@ def _purged(engine: Engine, event: TasksPurged) -> None:
 
 
 def _start_adoption(engine: Engine, now_ms: int) -> None:
-    engine.commands += engine.unsaid
-    engine.unsaid = []
     restored.settle(engine, now_ms)
     if engine.unadopted:
         engine.adoption_ends_ms = now_ms + engine.limits.graces.adoption_grace_ms

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
     from upbeat_server.engine.bus.bus import Bus
     from upbeat_server.engine.bus.topic import Topic
+    from upbeat_server.engine.engine import Engine
 
 
-def restore(bus: Bus, kept: Sequence[tuple[str, str, bytes]], now_ms: int) -> None:
+def restore(engine: Engine, kept: Sequence[tuple[str, str, bytes]], now_ms: int) -> None:
     """Take over the notes, by kind and key; those of other rooms are passed over. Before any step."""
+    bus = engine.bus
     subscriptions: list[tuple[Topic, str, notes.SubscriptionNote]] = []
     for kind, key, value in kept:
         if kind not in notes.KINDS:
@@ -39,6 +41,9 @@ def restore(bus: Bus, kept: Sequence[tuple[str, str, bytes]], now_ms: int) -> No
             subscriptions.append((topic, rest, note))
     for topic, name, note in subscriptions:
         _restore(bus, topic, name, note, now_ms)
+    for topic in list(bus.topics.values()):
+        if not topic.subscriptions and not topic.group_id:
+            bus.close_topic(engine, topic)  # All who read it had no name, and went with their streams.
     bus.changed.clear()
     bus.stirred.clear()
 

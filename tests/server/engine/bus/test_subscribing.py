@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from tests.support.bus_lines import acks, agent_reads, leaves, read, say
-from tests.support.lines import hello
+from tests.support.lines import hello, listening
 from tests.support.play import Play
 from upbeat_server.engine.bus.message import SubscribeAction
 from upbeat_server.engine.commands import AnswerSubscribe
@@ -108,3 +108,12 @@ def test_an_agent_may_read_under_a_name_that_others_share(play: Play) -> None:
 def test_the_topic_of_a_group_is_closed_to_streams(play: Play) -> None:
     play >> read("alice", "group/00000000000000fa") >> say("group/00000000000000fa", "m1")
     assert [words.rpartition(": ")[2] for words in play.said] == ["NOT_A_MEMBER", "NOT_A_MEMBER"]
+
+
+def test_a_topic_that_only_nameless_streams_read_ends_with_the_server(play: Play) -> None:
+    play >> read("me") >> say("news", "m1") >> acks("me", 1) >> read("", stream=2)
+    play >> read("me", action=FORGET)
+    assert [kind for kind, _ in play.notes] == ["bus.message"]
+    play.skip().restart() >> listening()
+    assert play.engine.bus.topics == {}
+    assert play.notes == {}
