@@ -6,6 +6,10 @@ import asyncio
 import os
 
 import pytest
+from hypothesis import settings
+
+# For CI: generated examples are the same every time, so that a change is judged by what it changes.
+settings.register_profile("same", derandomize=True)
 
 # A plugin that asks for the current loop in a synchronous test gets none, instead of a new one that
 # nobody closes (an unclosed loop is a warning, and a warning is an error in whatever test runs then).
