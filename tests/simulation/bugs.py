@@ -39,12 +39,13 @@ def no_lease_check() -> Any:
     """A result is accepted for whatever runs, whoever holds the lease."""
     real = leases.report
 
-    def report(engine: Engine, agent: Agent, ended: Any, now_ms: int) -> None:
-        task = engine.tasks.get(task_of(ended.lease_id))
-        if task is not None and task.agent is not None:
-            task.agent.leases.pop(leases.current_lease(task), None)
-            agent.leases[ended.lease_id] = task
-        real(engine, agent, ended, now_ms)
+    def report(engine: Engine, agent: Agent, results: Any, now_ms: int) -> None:
+        for ended in results:
+            task = engine.tasks.get(task_of(ended.lease_id))
+            if task is not None and task.agent is not None:
+                task.agent.leases.pop(leases.current_lease(task), None)
+                agent.leases[ended.lease_id] = task
+        real(engine, agent, results, now_ms)
 
     return patch.object(leases, "report", report)
 

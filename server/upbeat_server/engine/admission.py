@@ -14,6 +14,7 @@ from upbeat_server.engine.collaboration import groups
 from upbeat_server.engine.collaboration.steps import requirements_of
 from upbeat_server.engine.commands import SubmissionKnown, SubmissionRefused, Submitted
 from upbeat_server.engine.model import Refusal, TaskRecord, TaskState
+from upbeat_server.engine.queue import requirement_of
 from upbeat_server.engine.task import Task
 
 if TYPE_CHECKING:
@@ -23,20 +24,22 @@ if TYPE_CHECKING:
 
 RETRY_FULL_MS = 1_000
 
+PENDING, QUEUED = TaskState.PENDING, TaskState.QUEUED
+
 
 def submit(engine: Engine, event: TasksSubmitted, now_ms: int) -> None:
     """Accept or refuse each submission of a batch, on its own."""
-    commands = engine.commands
+    commands, requests, origin = engine.commands, engine.requests, event.origin
     for submission in event.submissions:
-        if submission.request_id and submission.request_id in engine.requests:
-            _repeat(engine, event.origin, submission)
+        if submission.request_id and submission.request_id in requests:
+            _repeat(engine, origin, submission)
             continue
         refusal = _refusal(engine, submission)
         if refusal is not None:
-            commands.append(SubmissionRefused(event.origin, submission.index, refusal))
+            commands.append(SubmissionRefused(origin, submission.index, refusal))
             continue
         task = _admit(engine, submission, now_ms)
-        commands.append(Submitted(event.origin, submission.index, task))
+        commands.append(Submitted(origin, submission.index, task))
         if task.spec.collaboration is not None and task.record.eligible_ms <= now_ms:
             groups.start(engine, task, now_ms)
 
@@ -65,19 +68,14 @@ def request_id_reused(request_id: str) -> Refusal:
 
 
 def _admit(engine: Engine, submission: Submission, now_ms: int) -> Task:
-    spec = submission.spec
-    waits = spec.not_before_ms > now_ms or spec.collaboration is not None
-    record = TaskRecord(
-        task_id=engine.next_id(),
-        state=TaskState.PENDING if waits else TaskState.QUEUED,
-        create_ms=now_ms,
-        request_id=submission.request_id,
-        fingerprint=submission.fingerprint,
-        eligible_ms=max(spec.not_before_ms, now_ms) if waits else 0,
-    )
+    spec, spec_bytes = submission.spec, submission.spec_bytes
+    record = TaskRecord(engine.next_id(), QUEUED, now_ms, submission.request_id, submission.fingerprint)
+    if spec.not_before_ms > now_ms or spec.collaboration is not None:
+        record.state = PENDING
+        record.eligible_ms = max(spec.not_before_ms, now_ms)
     task = Task(record, spec, engine.signature_of(spec, submission.predicate))
-    task.spec_bytes = submission.spec_bytes
-    task.spec_size = len(submission.spec_bytes)
+    task.spec_bytes = spec_bytes
+    task.spec_size = len(spec_bytes)
     if spec.collaboration is not None:
         engine.compiled[task.task_id] = (submission.predicates, submission.checks)
     engine.admit(task, now_ms)
@@ -88,7 +86,7 @@ def _refusal(engine: Engine, submission: Submission) -> Refusal | None:
     """Why a new task may not come in; None if it may."""
     spec = submission.spec
     bounds = engine.limits.bounds
-    if spec.dedup_key in engine.dedup_keys and spec.dedup_key:
+    if spec.dedup_key and spec.dedup_key in engine.dedup_keys:
         other = f"{engine.dedup_keys[spec.dedup_key]:016x}"
         return Refusal(
             reasons.DUPLICATE_TASK,
@@ -97,9 +95,8 @@ def _refusal(engine: Engine, submission: Submission) -> Refusal | None:
         )
     # Children are never refused: what collaborations may have live is reserved with them.
     own = 1 if spec.collaboration is None else 1 + engine.live_max(spec)
-    if max(len(engine.tasks) - engine.children + engine.reserved, len(engine.tasks)) + own > (
-        bounds.queue_tasks_max
-    ):
+    reserved = max(engine.reserved - engine.children, 0)
+    if len(engine.tasks) + reserved + own > bounds.queue_tasks_max:
         return full(reasons.QUEUE_FULL, "queue_tasks_max", bounds.queue_tasks_max, "unfinished tasks")
     if engine.queue_bytes + len(submission.spec_bytes) > bounds.queue_bytes_max:
         return full(
@@ -115,7 +112,9 @@ def _refusal(engine: Engine, submission: Submission) -> Refusal | None:
             bounds.signatures_max,
             "different requirements (type, required_capabilities, selector)",
         )
-    return _key_refusal(engine, submission)
+    if spec.fairness_key in engine.queue.keys[spec.priority]:
+        return None
+    return _key_refusal(engine)
 
 
 def _has_room_for_signatures(engine: Engine, spec: TaskSpec) -> bool:
@@ -124,6 +123,8 @@ def _has_room_for_signatures(engine: Engine, spec: TaskSpec) -> bool:
     What the children of others will require counts as if they were there.
     """
     live, expected = engine.queue.signatures, engine.expected
+    if spec.collaboration is None and requirement_of(spec) in live:
+        return True
     new = sum(needed not in live and needed not in expected for needed in requirements_of(spec))
     if not new:
         return True
@@ -131,11 +132,10 @@ def _has_room_for_signatures(engine: Engine, spec: TaskSpec) -> bool:
     return known + new <= engine.limits.bounds.signatures_max
 
 
-def _key_refusal(engine: Engine, submission: Submission) -> Refusal | None:
+def _key_refusal(engine: Engine) -> Refusal | None:
     queue = engine.queue
     keys_max = engine.limits.bounds.fairness_keys_max
-    spec = submission.spec
-    if spec.fairness_key in queue.keys[spec.priority] or queue.key_count < keys_max:
+    if queue.key_count < keys_max:
         return None
     queue.sweep_keys()
     if queue.key_count < keys_max:

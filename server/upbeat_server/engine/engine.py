@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from upbeat_server.engine.model import Predicate, TaskRecord, TaskSpec
     from upbeat_server.engine.queue import Requirement
 
+# Members of an enumeration are looked up slowly; these are asked for with every task.
+PENDING, QUEUED = TaskState.PENDING, TaskState.QUEUED
+
 
 class Engine:
     """Everything that one namespace holds in memory."""
@@ -182,24 +185,25 @@ class Engine:
 
     def _enter(self, task: Task) -> None:
         """Make a task live."""
-        record = task.record
-        self.tasks[task.task_id] = task
+        record, spec, task_id = task.record, task.spec, task.task_id
+        self.tasks[task_id] = task
         task.signature.live += 1
         self.queue_bytes += task.spec_size
         self.counters.live[record.state] += 1
         if record.request_id:
-            self.requests[record.request_id] = task.task_id
-        if task.spec.dedup_key:
-            self.dedup_keys[task.spec.dedup_key] = task.task_id
-        if task.spec.collaboration is not None and not record.parent_id:
-            self.expected.update(requirements_of(task.spec))
+            self.requests[record.request_id] = task_id
+        if spec.dedup_key:
+            self.dedup_keys[spec.dedup_key] = task_id
+        if spec.collaboration is not None and not record.parent_id:
+            self.expected.update(requirements_of(spec))
 
     def admit(self, task: Task, now_ms: int) -> None:
         """Make a submitted task live and durable. Its record is PENDING or QUEUED."""
         self._enter(task)
         self.counters.submitted += 1
-        if task.record.state == TaskState.QUEUED:
-            task.record.queued_since_ms = now_ms
+        record = task.record
+        if record.state == QUEUED:
+            record.queued_since_ms = now_ms
             self.queue.push(task, self.predictor.type_ms(task.spec.type))
         self.arm(task)
         self.persist(task)
@@ -221,10 +225,11 @@ class Engine:
         after = next_state(before, task_input)
         if task.queue_stamp:
             self.queue.remove(task)
-        elif before == TaskState.QUEUED:
+        elif before == QUEUED:
             del task.signature.aside[task]
         record.state = after
-        self.counters.live[before] -= 1
+        live = self.counters.live
+        live[before] -= 1
         if after in FINISHED:
             record.end_ms = now_ms
             self.counters.finished[after] += 1
@@ -234,8 +239,8 @@ class Engine:
             if task.member_of is not None:
                 self.ended.append(task)
             return after
-        self.counters.live[after] += 1
-        if after == TaskState.QUEUED:
+        live[after] += 1
+        if after == QUEUED:
             record.queued_since_ms = now_ms
             record.eligible_ms = 0
             self.queue.push(task, self.predictor.type_ms(task.spec.type))
@@ -245,25 +250,32 @@ class Engine:
 
     def _leave(self, task: Task) -> None:
         """A finished task leaves memory; the store answers for it from now on."""
-        self.disarm(task)
+        spec = task.spec
+        if task.timer_ms:
+            self.disarm(task)
         del self.tasks[task.task_id]
-        self.compiled.pop(task.task_id, None)
         self.queue_bytes -= task.spec_size
         if task.member_of is not None:
             self.children -= 1
-        if task.spec.dedup_key:
-            del self.dedup_keys[task.spec.dedup_key]
-        if task.spec.collaboration is not None and not task.record.parent_id:
-            for requirement in requirements_of(task.spec):
-                self.expected[requirement] -= 1
-                if not self.expected[requirement]:
-                    del self.expected[requirement]
+        if spec.dedup_key:
+            del self.dedup_keys[spec.dedup_key]
+        if spec.collaboration is not None:
+            self.compiled.pop(task.task_id, None)
+            if not task.record.parent_id:
+                self._expect_no_longer(spec)
         signature = task.signature
         signature.live -= 1
         if not signature.live:
             del self.queue.signatures[signature.requirement]
             self.fleet.unwatch(signature)
             signature.lanes.clear()  # They know it as well: nothing is left to the collector.
+
+    def _expect_no_longer(self, spec: TaskSpec) -> None:
+        """The steps of a root that has ended will ask for no more children."""
+        for requirement in requirements_of(spec):
+            self.expected[requirement] -= 1
+            if not self.expected[requirement]:
+                del self.expected[requirement]
 
     def fail(self, task: Task, error: Error, now_ms: int) -> None:
         """End a task as FAILED."""
@@ -272,7 +284,8 @@ class Engine:
 
     def arm(self, task: Task) -> None:
         """Set the task's one timer to whatever comes first for it."""
-        self.disarm(task)
+        if task.timer_ms:
+            self.disarm(task)
         due_ms = self.due_ms(task)
         if due_ms:
             task.timer_ms = self.timers.set(task.task_id, due_ms)
@@ -286,21 +299,25 @@ class Engine:
     def due_ms(self, task: Task) -> int:
         """When something has to happen to the task by itself; 0 for never."""
         record, spec = task.record, task.spec
-        dues = [record.create_ms + spec.total_timeout_ms] if spec.total_timeout_ms else []
-        if record.state == TaskState.PENDING:
-            if record.eligible_ms:
-                dues.append(record.eligible_ms)
-        elif record.state == TaskState.QUEUED:
+        state = record.state
+        due_ms = other_ms = 0
+        if state == QUEUED:
             if spec.queue_timeout_ms:
-                dues.append(record.queued_since_ms + spec.queue_timeout_ms)
+                due_ms = record.queued_since_ms + spec.queue_timeout_ms
+        elif state == PENDING:
+            due_ms = record.eligible_ms
         elif spec.collaboration is not None:
-            if task.group is not None and task.group.wake_ms:
-                dues.append(task.group.wake_ms)
+            if task.group is not None:
+                due_ms = task.group.wake_ms
         elif not task.paused_ms:
-            dues.append(record.attempt_deadline_ms)
-            if task.ack_due_ms:
-                dues.append(task.ack_due_ms)
-        return min(dues, default=0)
+            due_ms, other_ms = record.attempt_deadline_ms, task.ack_due_ms
+            if other_ms and other_ms < due_ms:
+                due_ms = other_ms
+        if spec.total_timeout_ms:
+            other_ms = record.create_ms + spec.total_timeout_ms
+            if not due_ms or other_ms < due_ms:
+                due_ms = other_ms
+        return due_ms
 
     def arm_agent(self, agent: Agent, due_ms: int) -> None:
         """Set the agent's one timer; 0 clears it."""

@@ -10,7 +10,7 @@ load; the stamp of an agent tells its valid entry from older ones.
 from __future__ import annotations
 
 from collections import deque
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -31,6 +31,8 @@ CANDIDATES_MAX = 32
 
 OTHERS_MAX = 64
 """Agents looked at to tell whether a task may wait for another one than those that failed it."""
+
+CONNECTED = AgentState.CONNECTED
 
 
 class Profile:
@@ -55,13 +57,20 @@ class Profile:
         return signature.predicate is None or signature.predicate(self.labels)
 
     def least_loaded(self) -> Agent | None:
-        """The free agent with the smallest share of its slots taken."""
+        """The free agent with the smallest share of its slots taken.
+
+        What an agent got since it was entered is found out when its entry comes up.
+        """
         free = self.free
         while free:
-            _, _, stamp, agent = free[0]
-            if agent.available and agent.free_stamp == stamp and agent.profile is self:
+            load, index, stamp, agent = free[0]
+            if agent.free_stamp != stamp or not agent.available or agent.profile is not self:
+                heappop(free)
+                continue
+            actual = len(agent.leases) / agent.slots
+            if actual == load:
                 return agent
-            heappop(free)
+            heapreplace(free, (actual, index, stamp, agent))
         return None
 
     def least_loaded_besides(self, shunned: AbstractSet[str]) -> Agent | None:
@@ -79,7 +88,7 @@ class Profile:
         if len(self.free) > 4 * len(self.agents) + 64:
             self.free = [entry for entry in self.free if entry[3].free_stamp == entry[2]]
             heapify(self.free)
-        heappush(self.free, (agent.in_use / agent.slots, agent.index, agent.free_stamp, agent))
+        heappush(self.free, (len(agent.leases) / agent.slots, agent.index, agent.free_stamp, agent))
 
 
 class Fleet:
@@ -175,8 +184,8 @@ class Fleet:
         if profile is None:
             return
         if (
-            agent.state is AgentState.CONNECTED
-            and agent.in_use < agent.slots
+            agent.state is CONNECTED
+            and len(agent.leases) < agent.slots
             and agent.unacked_bytes < self.unacked_bytes_max
         ):
             profile.enter(agent)
@@ -187,6 +196,11 @@ class Fleet:
             agent.available = False
             agent.free_stamp += 1
             self._count_free(profile, -1)
+
+    def granted(self, agent: Agent) -> None:
+        """Tell that the agent got an attempt more: it may have no room for another."""
+        if len(agent.leases) >= agent.slots or agent.unacked_bytes >= self.unacked_bytes_max:
+            self.refresh(agent)
 
     def _count_free(self, profile: Profile, change: int) -> None:
         profile.free_count += change
@@ -251,6 +265,10 @@ class Fleet:
 
     def candidates(self, signature: Signature) -> list[Agent]:
         """The least loaded free agent of each of up to CANDIDATES_MAX profiles, in rotation."""
+        if len(signature.free_profiles) == 1:
+            (profile,) = signature.free_profiles
+            agent = profile.least_loaded()
+            return [] if agent is None else [agent]
         found = []
         for profile in list(islice(signature.free_profiles, CANDIDATES_MAX)):
             agent = profile.least_loaded()

@@ -40,6 +40,13 @@ if TYPE_CHECKING:
     from upbeat_server.engine.model import LeaseId, TaskRecord
     from upbeat_server.engine.task import Task
 
+# Members of an enumeration are looked up slowly; these are asked for with every task.
+UNSAFE = SideEffects.UNSAFE
+ASSIGN, COMPLETE = TaskInput.ASSIGN, TaskInput.COMPLETE
+COMPLETED = AttemptOutcome.COMPLETED
+ACCEPTED, REJECTED = ResultOutcome.ACCEPTED, ResultOutcome.REJECTED
+LEARNED_FROM = frozenset((COMPLETED, AttemptOutcome.FAILED, AttemptOutcome.TIMED_OUT))
+
 REJECTION_AVOID_MS = 1_000
 REJECTION_AVOID_MAX_MS = 60_000
 
@@ -52,36 +59,36 @@ def current_lease(task: Task) -> LeaseId:
 def grant(engine: Engine, task: Task, agent: Agent, now_ms: int) -> None:
     """Hand a queued task to a free agent."""
     record, spec = task.record, task.spec
-    record.attempt += 1
-    record.acked = False
+    record.attempt = attempt = record.attempt + 1
+    if record.acked:
+        record.acked = False
     if not record.start_ms:
         record.start_ms = now_ms
     record.attempt_deadline_ms = now_ms + spec.attempt_timeout_ms
-    attempts = record.attempts
-    if len(attempts) >= ATTEMPTS_KEPT:
-        del attempts[0]
-    record.attempts = [*attempts, Attempt(record.attempt, agent.agent_id, now_ms)]
+    record.attempts = [*record.attempts[1 - ATTEMPTS_KEPT :], Attempt(attempt, agent.agent_id, now_ms)]
     # UNSAFE work that is not acknowledged may be running all the same: it waits for its deadline.
-    if spec.side_effects != SideEffects.UNSAFE:
+    if spec.side_effects != UNSAFE:
         task.ack_due_ms = now_ms + engine.limits.graces.ack_timeout_ms
     task.agent = agent
+    left_ms = spec.attempt_timeout_ms
     if task.member_of is not None:
         accounts.reserve(task, agent)
-    lease_id = current_lease(task)
+        left_ms = _remaining_ms(task, now_ms)
+    lease_id = lease_of(task.task_id, attempt)
     agent.leases[lease_id] = task
     task.unacked_bytes = task.spec_size
     agent.unacked_bytes += task.spec_size
     agent.turn += 1
-    engine.move(task, TaskInput.ASSIGN, now_ms)
-    task.charged_ms = engine.predictor.type_ms(spec.type)
-    engine.queue.charge(task, task.charged_ms)
-    engine.fleet.refresh(agent)
+    engine.move(task, ASSIGN, now_ms)
+    task.charged_ms = work_ms = engine.predictor.type_ms(spec.type)
+    engine.queue.charge(task, work_ms)
+    engine.fleet.granted(agent)
     engine.counters.dispatched += 1
-    engine.commands.append(Assign(agent.session_id, task, lease_id, _remaining_ms(task, now_ms)))
+    engine.commands.append(Assign(agent.session_id, task, lease_id, left_ms))
 
 
 def _remaining_ms(task: Task, now_ms: int) -> int:
-    """What an attempt that begins now has: its own time, or what is left of a collaboration's."""
+    """What an attempt of a child that begins now has: its own time, or what is left of those above."""
     left_ms = task.spec.attempt_timeout_ms
     if task.member_of is not None:
         for group in task.member_of.lineage():
@@ -97,8 +104,7 @@ def acknowledge(engine: Engine, agent: Agent, ack: AttemptAcked, now_ms: int) ->
     if task is None:
         if not ack.accepted:
             free(engine, agent, ack.lease_id)
-        return
-    if ack.accepted:
+    elif ack.accepted:
         taken(engine, task)
     else:
         reject(engine, task, agent, ack.reason, now_ms)
@@ -107,8 +113,9 @@ def acknowledge(engine: Engine, agent: Agent, ack: AttemptAcked, now_ms: int) ->
 def taken(engine: Engine, task: Task) -> None:
     """The agent showed that it has the attempt: it said so, works on it, or came back with it."""
     task.ack_due_ms = 0
-    arrived(engine, task)
-    if task.spec.side_effects == SideEffects.UNSAFE and not task.record.acked:
+    if task.unacked_bytes:
+        arrived(engine, task)
+    if task.spec.side_effects == UNSAFE and not task.record.acked:
         task.record.acked = True
         engine.persist(task)
 
@@ -182,18 +189,26 @@ def progress(engine: Engine, agent: Agent, said: AttemptProgressed) -> None:
         said.sequence = last.sequence  # Words without a chunk do not restart its numbers.
 
 
-def report(engine: Engine, agent: Agent, ended: AttemptEnded, now_ms: int) -> None:
-    """A result: accepted once, iff its lease is the task's current one and this agent holds it."""
-    lease_id = ended.lease_id
-    task = agent.leases.get(lease_id)
-    if task is not None:
-        del agent.leases[lease_id]
-        error = ended.error if ended.rejected else None
-        outcome = ResultOutcome.REJECTED if ended.rejected else ResultOutcome.ACCEPTED
+def report(engine: Engine, agent: Agent, results: list[AttemptEnded], now_ms: int) -> None:
+    """Results: each is accepted once, iff its lease is the task's current one and this agent holds it."""
+    held, commands, session_id = agent.leases, engine.commands, agent.session_id
+    for ended in results:
+        lease_id = ended.lease_id
+        task = held.get(lease_id)
+        if task is None:
+            _report_late(engine, agent, lease_id)
+            continue
+        del held[lease_id]
         _accept(engine, task, agent, ended, now_ms)
-        engine.fleet.refresh(agent)
-        engine.commands.append(AckResult(agent.session_id, lease_id, outcome, error))
-        return
+        if ended.rejected:
+            commands.append(AckResult(session_id, lease_id, REJECTED, ended.error))
+        else:
+            commands.append(AckResult(session_id, lease_id, ACCEPTED))
+    engine.fleet.refresh(agent)
+
+
+def _report_late(engine: Engine, agent: Agent, lease_id: int) -> None:
+    """A result whose lease is no longer a current one of the agent."""
     if lease_id in agent.leases:
         free(engine, agent, lease_id)
     live = engine.tasks.get(task_of(lease_id))  # type: ignore[arg-type]
@@ -223,10 +238,11 @@ def _accept(engine: Engine, task: Task, agent: Agent, ended: AttemptEnded, now_m
     if ended.output is not None and not ended.rejected:
         agent.completed += 1
         record.output = ended.output
-        record.error = None
+        if record.error is not None:
+            record.error = None
         record.accepted_attempt = record.attempt
-        end_attempt(engine, task, AttemptOutcome.COMPLETED, None, now_ms)
-        engine.move(task, TaskInput.COMPLETE, now_ms)
+        end_attempt(engine, task, COMPLETED, None, now_ms)
+        engine.move(task, COMPLETE, now_ms)
         return
     error = ended.error or Error(reasons.INVALID_RESULT, "the result had neither output nor error")
     agent.failed += error.reason != reasons.ABSTAINED  # To abstain is no failure of the agent's.
@@ -238,35 +254,44 @@ def end_attempt(
     engine: Engine, task: Task, outcome: AttemptOutcome, error: Error | None, now_ms: int
 ) -> None:
     """Close the running attempt in the record, in what was learned, and in fairness."""
-    record = task.record
-    attempt = record.attempts[-1]
+    attempt = task.record.attempts[-1]
     attempt.end_ms = now_ms
     attempt.outcome = outcome
-    attempt.error = error
+    if error is not None:
+        attempt.error = error
     engine.counters.attempts[outcome] += 1
     ran_ms = max(0, now_ms - attempt.start_ms)
-    if outcome in (AttemptOutcome.COMPLETED, AttemptOutcome.FAILED, AttemptOutcome.TIMED_OUT):
-        completed = outcome == AttemptOutcome.COMPLETED
-        engine.predictor.learn(task.spec.type, attempt.agent_id, ran_ms, completed=completed)
-        if completed and task.agent is not None:
-            engine.predictor.learn_share(task.spec.type, ran_ms / (task.agent.in_use + 1))
-        engine.queue.settle(task, ran_ms - task.charged_ms)
-    else:
+    task_type, agent = task.spec.type, task.agent
+    if outcome in LEARNED_FROM:
+        completed = outcome == COMPLETED
+        engine.predictor.learn(task_type, attempt.agent_id, ran_ms, completed=completed)
+        if completed and agent is not None:
+            engine.predictor.learn_share(task_type, ran_ms / (len(agent.leases) + 1))
+        if task.charged_key is not None:
+            engine.queue.settle(task, ran_ms - task.charged_ms)
+    elif task.charged_key is not None:
         engine.queue.settle(task, min(0.0, ran_ms - task.charged_ms))
     task.charged_ms = 0.0
     if task.member_of is not None:
         accounts.settle(task)
         bus.attempt_ended(engine, task)
-    arrived(engine, task)
+    if task.unacked_bytes:
+        arrived(engine, task)
     task.agent = None
     task.progress = None
     task.ack_due_ms = 0
     task.paused_ms = 0
-    unadopted = engine.unadopted.get(attempt.agent_id)
-    if unadopted is not None:
-        unadopted.pop(task.task_id, None)
-        if not unadopted:
-            del engine.unadopted[attempt.agent_id]
+    if engine.unadopted:
+        _adopted_no_longer(engine, attempt.agent_id, task)
+
+
+def _adopted_no_longer(engine: Engine, agent_id: str, task: Task) -> None:
+    """The task waits for its agent to come back no more."""
+    waiting = engine.unadopted.get(agent_id)
+    if waiting is not None:
+        waiting.pop(task.task_id, None)
+        if not waiting:
+            del engine.unadopted[agent_id]
 
 
 def charge_failure(engine: Engine, task: Task, error: Error, now_ms: int) -> None:
@@ -359,11 +384,7 @@ def adopt(engine: Engine, agent: Agent, lease_id: int, now_ms: int) -> bool:
     agent.leases[lease_id] = task
     taken(engine, task)
     resume_clock(engine, task, now_ms)
-    waiting = engine.unadopted.get(agent.agent_id)
-    if waiting is not None:
-        waiting.pop(task.task_id, None)
-        if not waiting:
-            del engine.unadopted[agent.agent_id]
+    _adopted_no_longer(engine, agent.agent_id, task)
     return True
 
 

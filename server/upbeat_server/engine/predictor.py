@@ -13,22 +13,27 @@ from __future__ import annotations
 
 from math import exp, log, sqrt
 
-import msgspec
-
 EWMA_WEIGHT = 0.1
+RUNS_SETTLED = 10
+"""Runs after which the weight of one more is EWMA_WEIGHT."""
+DURATION_MIN_MS = 0.1
 CELLS_MAX = 100_000
 UNKNOWN_MS = 1_000.0
 RUNS_FOR_QUANTILE = 20
 
 
-class Cell(msgspec.Struct):
+class Cell:
     """The record of one (type, agent), or of one type over all agents."""
 
-    count: int = 0
-    successes: int = 0
-    runs: int = 0  # Successful runs, whose durations count.
-    log_ms: float = 0.0
-    log_variance: float = 0.0
+    __slots__ = ("_duration_ms", "count", "log_ms", "log_variance", "runs", "successes")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.successes = 0
+        self.runs = 0  # Successful runs, whose durations count.
+        self.log_ms = 0.0
+        self.log_variance = 0.0
+        self._duration_ms = 0.0  # 0 until somebody asks.
 
     @property
     def success_rate(self) -> float:
@@ -38,18 +43,32 @@ class Cell(msgspec.Struct):
     @property
     def duration_ms(self) -> float:
         """Estimate of one run in ms; 0 before the first."""
-        return exp(self.log_ms) if self.runs else 0.0
+        if not self._duration_ms and self.runs:
+            self._duration_ms = exp(self.log_ms)
+        return self._duration_ms
 
     def learn(self, ms: float, *, completed: bool) -> None:
         """Count one attempt; only completed ones say something of the duration."""
-        self.count += 1
         if completed:
-            self.successes += 1
-            self.runs += 1
-            weight = max(1 / self.runs, EWMA_WEIGHT)
-            difference = log(max(ms, 0.1)) - self.log_ms
-            self.log_ms += difference * weight
-            self.log_variance = (1 - weight) * (self.log_variance + weight * difference * difference)
+            self.learn_run(log_of(ms))
+        else:
+            self.count += 1
+
+    def learn_run(self, log_ms: float) -> None:
+        """Count a completed attempt by the logarithm of its duration in ms."""
+        self.count += 1
+        self.successes += 1
+        self.runs = runs = self.runs + 1
+        weight = EWMA_WEIGHT if runs >= RUNS_SETTLED else 1 / runs
+        difference = log_ms - self.log_ms
+        self.log_ms += difference * weight
+        self.log_variance = (1 - weight) * (self.log_variance + weight * difference * difference)
+        self._duration_ms = 0.0
+
+
+def log_of(ms: float) -> float:
+    """The logarithm of a duration; the clock has no less than a tenth of a millisecond to say."""
+    return log(ms) if ms > DURATION_MIN_MS else log(DURATION_MIN_MS)
 
 
 class Predictor:
@@ -70,13 +89,18 @@ class Predictor:
             if len(self.cells) >= CELLS_MAX:
                 del self.cells[next(iter(self.cells))]
             cell = self.cells[key] = Cell()
-        cell.learn(ms, completed=completed)
         overall = self.types.get(task_type)
         if overall is None:
             if len(self.types) >= CELLS_MAX:
                 del self.types[next(iter(self.types))]
             overall = self.types[task_type] = Cell()
-        overall.learn(ms, completed=completed)
+        if completed:
+            log_ms = log_of(ms)
+            cell.learn_run(log_ms)
+            overall.learn_run(log_ms)
+        else:
+            cell.count += 1
+            overall.count += 1
 
     def learn_share(self, task_type: str, ms: float) -> None:
         """Count a completed run divided by what ran beside it on its agent."""
@@ -85,7 +109,7 @@ class Predictor:
             if len(self.shares) >= CELLS_MAX:
                 del self.shares[next(iter(self.shares))]
             cell = self.shares[task_type] = Cell()
-        cell.learn(ms, completed=True)
+        cell.learn_run(log_of(ms))
 
     def share_ms(self, task_type: str) -> float:
         """Expected time of an agent that one run takes; UNKNOWN_MS while nothing is known."""

@@ -87,9 +87,10 @@ class FairnessKey:
 class Bin:
     """The queued tasks of one fairness key in one lane, first one first."""
 
-    __slots__ = ("bound", "depth", "key", "listed", "tasks")
+    __slots__ = ("bound", "depth", "key", "lane", "listed", "tasks")
 
-    def __init__(self, key: FairnessKey) -> None:
+    def __init__(self, lane: Lane, key: FairnessKey) -> None:
+        self.lane = lane
         self.key = key
         self.tasks: list[tuple[int, int, int, Task]] = []  # (order, task id, stamp, task)
         self.depth = 0
@@ -102,25 +103,27 @@ class Bin:
 
     def push(self, order_ms: int, task: Task) -> None:
         """Add a task; what left the bin is cleaned out when it outweighs what is in it."""
-        if len(self.tasks) > 2 * self.depth + 64:
-            self.tasks = [entry for entry in self.tasks if entry[3].queue_stamp == entry[2]]
-            heapify(self.tasks)
-        heappush(self.tasks, (order_ms, task.record.task_id, task.queue_stamp, task))
-        self.depth += 1
-
-    def head(self) -> Task:
-        """The first task. The bin must not be empty."""
         tasks = self.tasks
-        while tasks[0][3].queue_stamp != tasks[0][2]:
-            heappop(tasks)
-        return tasks[0][3]
+        if len(tasks) > 2 * self.depth + 64:
+            tasks = self.tasks = [entry for entry in tasks if entry[3].queue_stamp == entry[2]]
+            heapify(tasks)
+        heappush(tasks, (order_ms, task.record.task_id, task.queue_stamp, task))
+        self.depth += 1
 
     @property
     def rank(self) -> Rank:
-        """Rank of the first task. The bin must not be empty."""
-        self.head()
-        order_ms, task_id, _, _ = self.tasks[0]
+        """Rank of the first task, which is then at the top. The bin must not be empty."""
+        tasks = self.tasks
+        order_ms, task_id, stamp, task = tasks[0]
+        while task.queue_stamp != stamp:
+            heappop(tasks)
+            order_ms, task_id, stamp, task = tasks[0]
         return (self.key.virtual, order_ms, task_id)
+
+    def head(self) -> Task:
+        """The first task. The bin must not be empty."""
+        _ = self.rank  # What left the bin is off the top then.
+        return self.tasks[0][3]
 
 
 class Lane:
@@ -161,7 +164,7 @@ class Lane:
         keys = self.keys
         while keys:
             rank, bin_ = keys[0]
-            if not _holds(keys[0]):
+            if not bin_.listed or bin_.bound is not rank:
                 heappop(keys)
             elif not bin_.depth:
                 heappop(keys)
@@ -169,15 +172,17 @@ class Lane:
             else:
                 actual = bin_.rank
                 if actual == rank:
-                    return rank, bin_.head()
+                    return rank, bin_.tasks[0][3]
                 bin_.bound = actual
                 heapreplace(keys, (actual, bin_))
+                if keys[0][0] is actual:
+                    return actual, bin_.tasks[0][3]
         return None
 
 
 def _holds(entry: tuple[Rank, Bin] | tuple[Rank, Lane]) -> bool:
     """Whether a heap entry was not superseded by one with a lower bound."""
-    return entry[1].listed and entry[1].bound == entry[0]
+    return entry[1].listed and entry[1].bound is entry[0]
 
 
 class Ready:
@@ -205,18 +210,21 @@ class Ready:
         heap = self._heap
         while heap:
             rank, lane = heap[0]
-            if not _holds(heap[0]):
+            if not lane.listed or lane.bound is not rank:
                 heappop(heap)
                 continue
-            found = lane.first() if lane.is_ready else None
+            found = lane.first() if lane.depth and lane.signature.free_profiles else None
             if found is None:
                 heappop(heap)
                 lane.listed = False
-            elif found[0] != rank:
-                lane.bound = found[0]
-                heapreplace(heap, (found[0], lane))
-            else:
-                return lane, found[1]
+                continue
+            actual, task = found
+            if actual is rank:
+                return lane, task
+            lane.bound = actual
+            heapreplace(heap, (actual, lane))
+            if heap[0][0] is actual:
+                return lane, task
         return None
 
 
@@ -236,25 +244,27 @@ class Queue:
 
     def push(self, task: Task, expected_ms: float) -> None:
         """Queue a task whose record is QUEUED."""
-        priority = task.spec.priority
-        signature = task.signature
+        spec, signature = task.spec, task.signature
+        priority = spec.priority
         lane = signature.lanes.get(priority)
         if lane is None:
             lane = signature.lanes[priority] = Lane(signature, priority)
-        key = self._key(priority, task.spec.fairness_key)
-        bin_ = lane.bins.get(key.name)
+        bin_ = lane.bins.get(spec.fairness_key)
         if bin_ is None:
-            bin_ = lane.bins[key.name] = Bin(key)
+            bin_ = lane.bins[spec.fairness_key] = Bin(lane, self._key(priority, spec.fairness_key))
+        key = bin_.key
         self._stamp += 1
         task.queue_stamp = self._stamp
+        task.bin = bin_
         order_ms = order_of(task, expected_ms)
         bin_.push(order_ms, task)
         key.backlog += 1
         lane.depth += 1
         self.depth_by_priority[priority] += 1
         rank = (key.virtual, order_ms, task.record.task_id)
-        lane.enter(bin_, rank)
-        if signature.free_profiles:
+        if not bin_.listed or rank < bin_.bound:
+            lane.enter(bin_, rank)
+        if signature.free_profiles and (not lane.listed or rank < lane.bound):
             self.ready[priority].enter(lane, rank)
 
     def _key(self, priority: int, name: str) -> FairnessKey:
@@ -272,14 +282,17 @@ class Queue:
     def remove(self, task: Task) -> None:
         """Take a task out that was pushed. Its entries in heaps go when they come up."""
         priority = task.spec.priority
-        lane = task.signature.lanes[priority]
-        key = self.keys[priority][task.spec.fairness_key]
-        bin_ = lane.bins[key.name]
+        bin_ = task.bin
+        if bin_ is None:
+            raise RuntimeError("a task that is not queued cannot be taken out")
+        lane, key = bin_.lane, bin_.key
         task.queue_stamp = 0
+        task.bin = None
         bin_.depth -= 1
         key.backlog -= 1
         lane.depth -= 1
-        self.depth_by_priority[priority] -= 1
+        depths = self.depth_by_priority
+        depths[priority] -= 1
         if not bin_.depth:
             bin_.listed = False
             bin_.tasks.clear()
@@ -288,20 +301,25 @@ class Queue:
                 key.virtual -= key.credit
                 key.credit = 0.0
                 self._forget_idle(priority, key)
-        if not self.depth_by_priority[priority]:
+        if not depths[priority]:
             self._close_busy_period(priority)
 
     def charge(self, task: Task, work_ms: float) -> None:
         """A task was taken out to be run: its key pays for the work expected, if anything waits."""
-        priority = task.spec.priority
+        spec = task.spec
+        priority = spec.priority
         if not self.depth_by_priority[priority]:
             return
-        key = self._key(priority, task.spec.fairness_key)
+        key = self.keys[priority].get(spec.fairness_key)
+        if key is None or not key.backlog:
+            key = self._key(priority, spec.fairness_key)
         self.class_virtual[priority] = max(self.class_virtual[priority], key.virtual)
-        work = work_ms / task.spec.fairness_weight
-        credit = min(work, key.credit)
-        key.credit -= credit
-        key.virtual += work - credit
+        work = work_ms / spec.fairness_weight
+        if key.credit:
+            credit = min(work, key.credit)
+            key.credit -= credit
+            work -= credit
+        key.virtual += work
         task.charged_key = key
 
     def _close_busy_period(self, priority: int) -> None:

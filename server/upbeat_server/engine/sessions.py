@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from upbeat_server.engine.events import AgentConnected, AgentDrainWanted, AgentFrame, SessionEnded
     from upbeat_server.engine.task import Task
 
+SUSPECT = AgentState.SUSPECT
 RETRY_AGENTS_MS = 5_000
 FENCED_SESSIONS_KEPT = 8
 AGENT_LEFT = "the agent said goodbye"
@@ -132,7 +133,7 @@ def hear(engine: Engine, frame: AgentFrame, now_ms: int) -> None:
     if agent is None:
         return
     agent.last_seen_ms = now_ms
-    if agent.state is AgentState.SUSPECT:
+    if agent.state is SUSPECT:
         _become(engine, agent, AgentInput.HEAR)
         if agent.drain_wanted:
             _become(engine, agent, AgentInput.DRAIN)
@@ -151,8 +152,8 @@ def hear(engine: Engine, frame: AgentFrame, now_ms: int) -> None:
         subscribing.subscribe_agent(engine, agent, subscribe)
     if frame.delivery_acks:
         delivery.acknowledge(engine, agent.session_id, frame.delivery_acks)
-    for ended in frame.results:
-        leases.report(engine, agent, ended, now_ms)
+    if frame.results:
+        leases.report(engine, agent, frame.results, now_ms)
     if frame.changes:
         _change_capabilities(engine, agent, frame)
     if frame.drain:

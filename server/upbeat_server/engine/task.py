@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from upbeat_server.engine.collaboration.group import Group
     from upbeat_server.engine.events import AttemptProgressed
     from upbeat_server.engine.model import TaskId, TaskRecord, TaskSpec
-    from upbeat_server.engine.queue import FairnessKey, Signature
+    from upbeat_server.engine.queue import Bin, FairnessKey, Signature
 
 
 class Task:
@@ -18,6 +18,7 @@ class Task:
     __slots__ = (
         "ack_due_ms",
         "agent",
+        "bin",
         "charged_key",
         "charged_ms",
         "cost_before",
@@ -34,11 +35,13 @@ class Task:
         "spec_bytes",
         "spec_size",
         "stored_state",
+        "task_id",
         "timer_ms",
         "unacked_bytes",
     )
 
     def __init__(self, record: TaskRecord, spec: TaskSpec, signature: Signature) -> None:
+        self.task_id: TaskId = record.task_id  # type: ignore[assignment]
         self.record = record
         self.spec = spec
         self.signature = signature
@@ -60,8 +63,9 @@ class Task:
         self.rejections: dict[str, tuple[int, int]] | None = None
         # Engine time at which the attempt's deadline stopped (not adopted yet); 0: it runs.
         self.paused_ms = 0
-        # Of its valid entry in the queue; 0: not queued.
+        # Of its valid entry in the queue, and where that is; 0 and None: not queued.
         self.queue_stamp = 0
+        self.bin: Bin | None = None
         # What its fairness key paid for the running attempt, and which key that was.
         self.charged_ms = 0.0
         self.charged_key: FairnessKey | None = None
@@ -75,8 +79,3 @@ class Task:
         self.panel = ""
         # Of a child: its cost before the running attempt, in micros.
         self.cost_before = 0
-
-    @property
-    def task_id(self) -> TaskId:
-        """Its id."""
-        return self.record.task_id  # type: ignore[return-value]
