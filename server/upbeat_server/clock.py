@@ -21,6 +21,9 @@ class Clock(Protocol):
     def entropy(self) -> int:
         """64 bits, new with every call."""
 
+    def worked_s(self) -> float:
+        """Seconds of a processor that the calling thread has had."""
+
     def advance_to(self, floor_ms: int) -> None:
         """From now on, answer nothing below ``floor_ms``."""
 
@@ -38,6 +41,10 @@ class SystemClock:
     def entropy(self) -> int:
         """64 bits, new with every call."""
         return secrets.randbits(64)
+
+    def worked_s(self) -> float:
+        """Seconds of a processor that the calling thread has had."""
+        return time.thread_time()
 
     def advance_to(self, floor_ms: int) -> None:
         """From now on, answer nothing below ``floor_ms``."""

@@ -43,6 +43,10 @@ class SimulatedClock:
         """See Clock."""
         return int(self._loop.time() * 1_000) + self._offset_ms
 
+    def worked_s(self) -> float:
+        """No processor is simulated."""
+        return 0.0
+
     def entropy(self) -> int:
         """See Clock."""
         return self._rng.getrandbits(64)

@@ -21,6 +21,10 @@ class HandClock:
         self._entropy += 1
         return self._entropy * 0x9E3779B97F4A7C15 & (1 << 64) - 1
 
+    def worked_s(self) -> float:
+        """A server by hand is never under pressure."""
+        return 0.0
+
     def advance_to(self, floor_ms: int) -> None:
         """Never below what was committed."""
         self._now_ms = max(self._now_ms, floor_ms)

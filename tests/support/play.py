@@ -96,6 +96,7 @@ class Play:
         self.engine = Engine("stage", self.limits, epoch=1, clock_ms=START_MS)
         self.now_ms = 0
         self.bits = 0  # Entropy of the next turn.
+        self.pressure = 0.0  # Share of its time that the server has worked.
         self.tasks: dict[str, TaskId] = {}
         self.names: dict[int, str] = {}  # Of tasks, by id.
         self.sessions: dict[str, SessionId] = {}  # The last one of each agent.
@@ -154,7 +155,7 @@ class Play:
     def end_turn(self) -> Play:
         """Fire timers, hand out work, and commit."""
         self.bits += 1
-        self.tell(TurnEnded(self.bits * 0x9E3779B97F4A7C15 & (1 << 64) - 1))
+        self.tell(TurnEnded(self.bits * 0x9E3779B97F4A7C15 & (1 << 64) - 1, self.pressure))
         self.commit()
         return self
 

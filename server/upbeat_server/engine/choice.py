@@ -17,20 +17,42 @@ if TYPE_CHECKING:
 TINY_MS = 20.0
 """Tasks that take less of an agent's time are handed out in chunks: a frame costs 100 us at any size."""
 
+TINY_UNDER_PRESSURE_MS = 1_000.0
+"""The same while the server has more to do than it can: what it measures of a run is then mostly itself."""
+
+PRESSURE_HIGH = 0.7
+"""Share of its time that a server works, from which on it has more to do than it can."""
+
 CHUNK_TASKS = 64
 
 
 class Choice(Protocol):
     """Picks an agent for a task."""
 
-    def begin_turn(self) -> None:
-        """A turn of handing out begins; what was decided in the last one binds no longer."""
+    def begin_turn(self, pressure: float) -> None:
+        """A turn of handing out begins; what was decided in the last one binds no longer.
+
+        ``pressure`` is the share of its time that the server has worked lately, from 0 to 1.
+        """
+
+    def follow(self, task: Task) -> Agent | None:
+        """The free agent that gets the task because it just got the one before; None: pick one."""
 
     def pick(self, task: Task, candidates: list[Agent]) -> Agent:
         """One of ``candidates``, which is not empty."""
 
     def explain(self, task: Task, agent: Agent) -> str:
         """Why such an agent is picked, for a person."""
+
+
+class Chunk:
+    """Tasks of one type that one agent gets in one turn."""
+
+    __slots__ = ("agent", "left")
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+        self.left = CHUNK_TASKS - 1
 
 
 class LeastLoaded:
@@ -40,35 +62,48 @@ class LeastLoaded:
     frame for each costs more than the balance is worth. Tiny is what takes little of an
     agent's time: a run counts divided by what ran beside it, else a full fleet would make
     every run look long, tasks would be spread, frames would shrink, and so it would stay.
+
+    A server that works all the time measures itself: what waits in it makes every run look long,
+    too. Then short is tiny, for what is short of time is the server and not an agent.
     """
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
-        self._chunk: dict[str, tuple[Agent, int]] = {}
+        self._chunks: dict[str, Chunk] = {}
+        self._tiny_ms = TINY_MS
 
-    def begin_turn(self) -> None:
+    def begin_turn(self, pressure: float) -> None:
         """See Choice."""
-        self._chunk.clear()
+        self._chunks.clear()
+        self._tiny_ms = TINY_UNDER_PRESSURE_MS if pressure >= PRESSURE_HIGH else TINY_MS
+
+    def follow(self, task: Task) -> Agent | None:
+        """See Choice."""
+        chunk = self._chunks.get(task.spec.type)
+        if chunk is None or not chunk.left or task.record.attempt or task.panel:
+            return None
+        agent = chunk.agent
+        if not agent.available or agent.profile not in task.signature.profiles:
+            return None
+        chunk.left -= 1
+        return agent
 
     def pick(self, task: Task, candidates: list[Agent]) -> Agent:
         """See Choice."""
+        agent = candidates[0] if len(candidates) == 1 else min(candidates, key=_load)
         task_type = task.spec.type
-        agent = min(candidates, key=_load)
-        if self._predictor.share_ms(task_type) >= TINY_MS or task.record.attempt or task.panel:
-            return agent
-        last, left = self._chunk.get(task_type, (agent, 0))
-        if left > 0 and last.available and last.profile in task.signature.profiles:
-            agent = last
-        else:
-            left = CHUNK_TASKS
-        self._chunk[task_type] = (agent, left - 1)
+        if not task.record.attempt and not task.panel and self._is_tiny(task_type):
+            self._chunks[task_type] = Chunk(agent)
         return agent
 
     def explain(self, task: Task, agent: Agent) -> str:
         """See Choice."""
-        if self._predictor.share_ms(task.spec.type) < TINY_MS:
+        if self._is_tiny(task.spec.type):
             return f"least loaded; {task.spec.type} is tiny, so chunks go to one agent"
         return f"least loaded of the free agents that can do it ({agent.in_use} of {agent.slots} slots taken)"
+
+    def _is_tiny(self, task_type: str) -> bool:
+        return self._predictor.share_ms(task_type) < self._tiny_ms
 
 
 def _load(agent: Agent) -> tuple[float, int]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from upbeat_server.engine import leases
 from upbeat_server.engine.collaboration import accounts
-from upbeat_server.engine.model import Priority, TaskState
+from upbeat_server.engine.model import TaskState
 from upbeat_server.engine.queue import CLASSES
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from upbeat_server.engine.engine import Engine
     from upbeat_server.engine.queue import Signature
     from upbeat_server.engine.task import Task
+
+QUEUED = TaskState.QUEUED
 
 HAND_OUTS_MAX = 4_096
 """Tasks handed out in one turn, so that nothing else waits long; the next turn follows at once."""
@@ -40,18 +42,18 @@ ASIDE_TURN_MAX = 32
 ASIDE_RETRY_MS = 1_000
 
 
-def dispatch(engine: Engine, now_ms: int) -> None:
+def dispatch(engine: Engine, now_ms: int, pressure: float = 0.0) -> None:
     """Hand out what can be handed out."""
     engine.turn_wanted_ms = 0
-    engine.choice.begin_turn()
+    engine.choice.begin_turn(pressure)
     if not engine.fleet.match_some(PAIRS_MAX):
         engine.turn_wanted_ms = now_ms
-    recalled = _recall_aside(engine, now_ms)
+    recalled = _recall_aside(engine, now_ms) if engine.asides else 0
     left = HAND_OUTS_MAX
     for priority in CLASSES:
-        ready = engine.queue.ready[priority]
+        best = engine.queue.ready[priority].best
         while left:
-            found = ready.best()
+            found = best()
             if found is None:
                 break
             left -= 1
@@ -65,18 +67,18 @@ def _hand_out(engine: Engine, task: Task, now_ms: int) -> bool:
     """Hand out the task that goes first; False if it stepped aside."""
     if task.member_of is not None and not _within_budget(engine, task, now_ms):
         return False
-    signature = task.signature
-    candidates = engine.fleet.candidates(signature)
-    if task.rejections or task.record.failed_agents or task.panel:
-        candidates = _acceptable(engine, task, candidates, now_ms)
-        if not candidates:
-            _set_aside(engine, task, now_ms)
-            return False
-    agent = engine.choice.pick(task, candidates)
-    ordering = engine.limits.ordering
-    if (agent.turn + agent.index) % ordering.overdue_turn == 0:
+    agent = engine.choice.follow(task)
+    if agent is None:
+        candidates = engine.fleet.candidates(task.signature)
+        if task.rejections or task.record.failed_agents or task.panel:
+            candidates = _acceptable(engine, task, candidates, now_ms)
+            if not candidates:
+                _set_aside(engine, task, now_ms)
+                return False
+        agent = engine.choice.pick(task, candidates)
+    if not (agent.turn + agent.index) % engine.limits.ordering.overdue_turn:
         overdue = _overdue_head(engine, agent, now_ms)
-        if overdue is not None:
+        if overdue is not None and overdue is not task:
             task = overdue
             if task.member_of is not None and not _within_budget(engine, task, now_ms):
                 return False
@@ -155,16 +157,11 @@ def _overdue_head(engine: Engine, agent: Agent, now_ms: int) -> Task | None:
     if agent.profile is None:
         return None
     ordering = engine.limits.ordering
-    limits_ms = {
-        Priority.HIGH: ordering.overdue_high_ms,
-        Priority.NORMAL: ordering.overdue_normal_ms,
-        Priority.LOW: ordering.overdue_low_ms,
-    }
     best: Task | None = None
     best_due_ms = now_ms
     for head in _heads(agent.profile.signatures):
-        limit_ms = limits_ms.get(Priority(head.spec.priority))
-        if limit_ms is None:
+        limit_ms = ordering.overdue_ms(head.spec.priority)
+        if not limit_ms:
             continue
         due_ms = head.record.queued_since_ms + limit_ms
         if due_ms < best_due_ms and agent in _acceptable(engine, head, [agent], now_ms):
@@ -177,5 +174,5 @@ def _heads(signatures: dict[Signature, None]) -> Iterator[Task]:
         for lane in signature.lanes.values():
             if lane.depth:
                 first = lane.first()
-                if first is not None and first[1].record.state == TaskState.QUEUED:
+                if first is not None and first[1].record.state == QUEUED:
                     yield first[1]

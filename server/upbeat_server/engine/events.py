@@ -211,6 +211,7 @@ class TurnEnded(msgspec.Struct):
     """The last event of every turn: fires due timers, hands out work."""
 
     entropy: int
+    pressure: float = 0.0  # Share of its time that the server has worked lately, from 0 to 1.
 
 
 Event: TypeAlias = (

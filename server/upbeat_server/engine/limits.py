@@ -42,6 +42,10 @@ class Ordering(msgspec.Struct, frozen=True):
     overdue_low_ms: int = 240_000
     overdue_turn: int = 8  # Every n-th turn of an agent goes to an overdue head.
 
+    def overdue_ms(self, priority: int) -> int:
+        """How long a task of this class may wait; 0: it never overtakes, as nothing goes before it."""
+        return (0, self.overdue_low_ms, self.overdue_normal_ms, self.overdue_high_ms, 0)[priority]
+
 
 class Retention(msgspec.Struct, frozen=True):
     """How long finished tasks are kept, whichever comes first."""

@@ -101,7 +101,7 @@ def _end_turn(engine: Engine, event: TurnEnded, now_ms: int) -> None:
     engine.entropy.stir(event.entropy)
     timeouts.fire(engine, now_ms)
     groups.settle(engine, now_ms)  # What follows from what ended is handed out in the same turn.
-    dispatch(engine, now_ms)
+    dispatch(engine, now_ms, event.pressure)
     delivery.end_turn(engine, now_ms)
     if now_ms >= engine.purge_due_ms:
         retention = engine.limits.retention

@@ -23,6 +23,7 @@ from upbeat_server.engine.events import TasksSubmitted, TurnEnded
 from upbeat_server.engine.step import step
 from upbeat_server.runtime.batch import batch_of, publish
 from upbeat_server.runtime.effects import Scene
+from upbeat_server.runtime.pressure import Pressure
 from upbeat_server.runtime.purge import Purge
 from upbeat_server.store.store import (
     NamespaceBatch,
@@ -76,6 +77,7 @@ class Loop:
         self._observer = observer
         self._bounds = bounds
         self._time = asyncio.get_running_loop().time
+        self._pressure = Pressure(self._time, clock.worked_s)
         self._stopping = asyncio.Event()
         self._broken: list[Namespace] = []
         self._after: list[tuple[Namespace, Done]] = []
@@ -124,10 +126,11 @@ class Loop:
         started = self._time()
         self._inbox.arrived.clear()
         events, touched = self._drain(started)
+        pressure = self._pressure.measure()
         for namespace in self.namespaces.values():
             if namespace in touched or namespace.engine.next_wake_ms <= namespace.now_ms():
                 touched[namespace] = None
-                self._step(namespace, TurnEnded(self._clock.entropy()))
+                self._step(namespace, TurnEnded(self._clock.entropy(), pressure))
                 events += 1
         if self._broken:
             self._lose_broken(touched)

@@ -93,6 +93,24 @@ def test_tiny_work_fills_one_agent_before_the_next(play: Play) -> None:
     assert holders(play) == ["a1", "a1", "a1", "a2"]
 
 
+@pytest.mark.parametrize(
+    ("ms", "pressure", "expected"),
+    [
+        (300.0, 0.95, ["a1", "a1", "a1", "a2"]),
+        (300.0, 0.5, ["a1", "a2", "a1", "a2"]),
+        (2_000.0, 0.95, ["a1", "a2", "a1", "a2"]),
+    ],
+)
+def test_a_server_under_pressure_takes_short_work_for_tiny(
+    play: Play, ms: float, pressure: float, expected: list[str]
+) -> None:
+    learn_that_work_is(play, ms)
+    play.pressure = pressure
+    play >> hello("a1", slots=3) >> hello("a2", slots=3)
+    play.together(*(submit(f"t{number}") for number in range(4)))
+    assert holders(play) == expected
+
+
 def test_a_chunk_of_tiny_work_has_an_end(play: Play) -> None:
     learn_that_work_is(play, 1.0)
     play >> hello("a1", slots=1_000) >> hello("a2", slots=1_000)
