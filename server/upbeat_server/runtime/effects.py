@@ -31,6 +31,7 @@ from upbeat_server.runtime.sessions import AgentSession
 from upbeat_server.runtime.snapshot import AgentSnapshot, TaskSnapshot
 
 if TYPE_CHECKING:
+    from upbeat_server.engine.task import Task
     from upbeat_server.runtime.lookups import Lookups
     from upbeat_server.runtime.namespace import Namespace
     from upbeat_server.runtime.observer import Observer
@@ -62,6 +63,7 @@ class Scene:
         self.purge = purge
         self.turn_started = turn_started
         self.assigned = 0
+        self.finished: list[Task] = []
         self._assigned_to: dict[int, AgentSession] = {}
 
     def perform(self, orders: list[commands.Command]) -> None:
@@ -72,6 +74,8 @@ class Scene:
         for session in self._assigned_to.values():
             if session.keep_or_close():
                 self.observer.stream_ended("agent", reasons.SLOW_READER)
+        if self.finished:
+            self.observer.tasks_finished(self.namespace.name, self.finished)
         # Children count like tasks of callers: they are leased, completed and failed like them.
         if new := self.namespace.take_submitted():
             self.observer.submitted(self.namespace.name, new)
@@ -80,9 +84,11 @@ class Scene:
 
     def session_for_work(self, session_id: int) -> AgentSession | None:
         """The session that an assignment or an answer goes to; it is closed if that is too much."""
-        session = self.namespace.sessions.get(session_id)
-        if session is not None:
-            self._assigned_to[session_id] = session
+        session = self._assigned_to.get(session_id)
+        if session is None:
+            session = self.namespace.sessions.get(session_id)
+            if session is not None:
+                self._assigned_to[session_id] = session
         return session
 
     def submitter(self, origin: int) -> SubmitCall | SubmissionStream | None:
@@ -263,13 +269,12 @@ def task_finished(scene: Scene, order: commands.TaskFinished) -> None:
     task_id = task.task_id
     for stream in namespace.subscribers.pop(task_id, ()):
         stream.finished(task.record)
-    waiters = namespace.waiters.pop(task_id, None)
-    if waiters:
+    if namespace.waiters and (waiters := namespace.waiters.pop(task_id, None)):
         snapshot = TaskSnapshot(task.record, task.spec)
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(snapshot)
-    scene.observer.task_finished(namespace.name, task.record, task.spec)
+    scene.finished.append(task)
 
 
 def task_progressed(scene: Scene, order: commands.TaskProgressed) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from upbeat_server.engine.model import TaskRecord, TaskSpec
+    from upbeat_server.engine.task import Task
 
 
 class Observer(Protocol):
@@ -36,8 +36,8 @@ class Observer(Protocol):
     def dispatched(self, seconds: float, tasks: int) -> None:
         """A writer took assignments; ``seconds`` since the oldest one's turn began."""
 
-    def task_finished(self, namespace: str, record: TaskRecord, spec: TaskSpec) -> None:
-        """A task ended; ``record`` is final."""
+    def tasks_finished(self, namespace: str, tasks: list[Task]) -> None:
+        """Tasks ended; their records are final."""
 
     def stream_ended(self, kind: str, reason: str) -> None:
         """The server ended a stream (``agent``, ``watch``, ``submissions``) for a reason."""
@@ -70,7 +70,7 @@ class NullObserver:
     def dispatched(self, seconds: float, tasks: int) -> None:
         """Ignore it."""
 
-    def task_finished(self, namespace: str, record: TaskRecord, spec: TaskSpec) -> None:
+    def tasks_finished(self, namespace: str, tasks: list[Task]) -> None:
         """Ignore it."""
 
     def stream_ended(self, kind: str, reason: str) -> None:

@@ -17,7 +17,9 @@ from upbeat_server.telemetry.windows import Distribution, Rate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from upbeat_server.engine.model import TaskRecord, TaskSpec
+    from upbeat_server.engine.task import Task
+
+COMPLETED, FAILED = TaskState.COMPLETED, TaskState.FAILED
 
 
 class NamespaceFigures:
@@ -98,20 +100,34 @@ class Recorder:
         """Assignments were taken by a stream's writer."""
         self.dispatch.add(seconds, self._stopwatch())
 
-    def task_finished(self, namespace: str, record: TaskRecord, spec: TaskSpec) -> None:  # noqa: ARG002
-        """A task ended."""
+    def tasks_finished(self, namespace: str, tasks: list[Task]) -> None:
+        """Tasks ended."""
         figures = self.of(namespace)
         now_s = self._stopwatch()
-        if record.state == TaskState.COMPLETED:
-            figures.completed.add(1, now_s)
-        elif record.state == TaskState.FAILED:
-            figures.failed.add(1, now_s)
-        figures.total.add((record.end_ms - record.create_ms) / 1000, now_s)
-        if record.start_ms:
-            figures.wait.add((record.start_ms - record.create_ms) / 1000, now_s)
-        if record.state == TaskState.COMPLETED and record.attempts:
-            last = record.attempts[-1]  # The accepted one: nothing follows it.
-            figures.run.add((last.end_ms - last.start_ms) / 1000, now_s)
+        totals_s: list[float] = []
+        waits_s: list[float] = []
+        runs_s: list[float] = []
+        completed = failed = 0
+        for task in tasks:
+            record = task.record
+            create_ms, start_ms = record.create_ms, record.start_ms
+            totals_s.append((record.end_ms - create_ms) / 1_000)
+            if start_ms:
+                waits_s.append((start_ms - create_ms) / 1_000)
+            if record.state == COMPLETED:
+                completed += 1
+                if record.attempts:
+                    last = record.attempts[-1]  # The accepted one: nothing follows it.
+                    runs_s.append((last.end_ms - last.start_ms) / 1_000)
+            elif record.state == FAILED:
+                failed += 1
+        if completed:
+            figures.completed.add(completed, now_s)
+        if failed:
+            figures.failed.add(failed, now_s)
+        figures.total.add_all(totals_s, now_s)
+        figures.wait.add_all(waits_s, now_s)
+        figures.run.add_all(runs_s, now_s)
 
     def stream_ended(self, kind: str, reason: str) -> None:
         """The server ended a stream."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
+from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -86,6 +87,14 @@ class Distribution:
         self.buckets[bisect_left(self.bounds, seconds)] += 1
         self.sum += seconds
         self._recent.append((now_s, seconds))
+
+    def add_all(self, samples_s: Sequence[float], now_s: float) -> None:
+        """More samples, now."""
+        bounds, buckets = self.bounds, self.buckets
+        for seconds in samples_s:
+            buckets[bisect_left(bounds, seconds)] += 1
+        self.sum += sum(samples_s)
+        self._recent.extend(zip(repeat(now_s), samples_s, strict=False))
 
     def cumulative(self) -> list[tuple[str, float]]:
         """Buckets as Prometheus wants them: upper bound and how many lie below it."""

@@ -10,6 +10,8 @@ from upbeat_server.clock import SystemClock
 from upbeat_server.engine import reasons
 from upbeat_server.engine.census import BusCensus, Census
 from upbeat_server.engine.model import Attempt, AttemptOutcome, TaskRecord, TaskSpec, TaskState
+from upbeat_server.engine.queue import Signature
+from upbeat_server.engine.task import Task
 from upbeat_server.rpc import stats_service
 from upbeat_server.rpc.stats_service import StatsService
 from upbeat_server.runtime.refused import Refused
@@ -74,7 +76,8 @@ def recorder() -> Recorder:
         end_ms=5_000,
         attempts=[attempt],
     )
-    recorder.task_finished("default", record, TaskSpec(type="t"))
+    task = Task(record, TaskSpec(type="t"), Signature(("t", (), ""), None))
+    recorder.tasks_finished("default", [task])
     recorder.committed(0.25, 1)
     recorder.dispatched(0.5, 1)
     now_s[0] = 101.0

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from upbeat_server.engine.model import Attempt, AttemptOutcome, TaskRecord, TaskSpec, TaskState
+from upbeat_server.engine.queue import Signature
+from upbeat_server.engine.task import Task
 from upbeat_server.runtime.observer import Observer
 from upbeat_server.telemetry.recorder import Recorder
 
 SPEC = TaskSpec(type="t")
+
+
+def finished(record: TaskRecord) -> Task:
+    """The live task with this record."""
+    return Task(record, SPEC, Signature(("t", (), ""), None))
 
 
 def record(state: TaskState, start_ms: int = 2_000) -> TaskRecord:
@@ -24,7 +31,7 @@ def test_it_is_what_the_runtime_asks_for() -> None:
 
 def test_a_completed_task_has_waited_run_and_ended() -> None:
     recorder = Recorder(stopwatch=lambda: 10.0)
-    recorder.task_finished("default", record(TaskState.COMPLETED), SPEC)
+    recorder.tasks_finished("default", [finished(record(TaskState.COMPLETED))])
     figures = recorder.of("default")
     assert figures.wait.summary(10).largest == 1
     assert figures.run.summary(10).largest == 2
@@ -34,7 +41,7 @@ def test_a_completed_task_has_waited_run_and_ended() -> None:
 
 def test_a_failed_task_counts_as_failed_and_has_no_accepted_run() -> None:
     recorder = Recorder()
-    recorder.task_finished("default", record(TaskState.FAILED), SPEC)
+    recorder.tasks_finished("default", [finished(record(TaskState.FAILED))])
     figures = recorder.of("default")
     assert (figures.completed.count, figures.failed.count) == (0, 1)
     assert figures.run.sum == 0
@@ -42,7 +49,7 @@ def test_a_failed_task_counts_as_failed_and_has_no_accepted_run() -> None:
 
 def test_a_task_that_never_started_has_not_waited_for_a_lease() -> None:
     recorder = Recorder()
-    recorder.task_finished("default", record(TaskState.CANCELLED, start_ms=0), SPEC)
+    recorder.tasks_finished("default", [finished(record(TaskState.CANCELLED, start_ms=0))])
     figures = recorder.of("default")
     assert figures.wait.cumulative()[-1] == ("+Inf", 0)
     assert figures.total.cumulative()[-1] == ("+Inf", 1)
