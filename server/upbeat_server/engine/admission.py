@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from upbeat_server.engine.engine import Engine
     from upbeat_server.engine.events import Submission, TasksSubmitted
     from upbeat_server.engine.model import TaskSpec
+    from upbeat_server.engine.queue import Signature
 
 RETRY_FULL_MS = 1_000
 
@@ -34,11 +35,12 @@ def submit(engine: Engine, event: TasksSubmitted, now_ms: int) -> None:
         if submission.request_id and submission.request_id in requests:
             _repeat(engine, origin, submission)
             continue
-        refusal = _refusal(engine, submission)
+        signature = engine.queue.signatures.get(requirement_of(submission.spec))
+        refusal = _refusal(engine, submission, signature)
         if refusal is not None:
             commands.append(SubmissionRefused(origin, submission.index, refusal))
             continue
-        task = _admit(engine, submission, now_ms)
+        task = _admit(engine, submission, signature, now_ms)
         commands.append(Submitted(origin, submission.index, task))
         if task.spec.collaboration is not None and task.record.eligible_ms <= now_ms:
             groups.start(engine, task, now_ms)
@@ -67,13 +69,13 @@ def request_id_reused(request_id: str) -> Refusal:
     )
 
 
-def _admit(engine: Engine, submission: Submission, now_ms: int) -> Task:
+def _admit(engine: Engine, submission: Submission, signature: Signature | None, now_ms: int) -> Task:
     spec, spec_bytes = submission.spec, submission.spec_bytes
     record = TaskRecord(engine.next_id(), QUEUED, now_ms, submission.request_id, submission.fingerprint)
     if spec.not_before_ms > now_ms or spec.collaboration is not None:
         record.state = PENDING
         record.eligible_ms = max(spec.not_before_ms, now_ms)
-    task = Task(record, spec, engine.signature_of(spec, submission.predicate))
+    task = Task(record, spec, signature or engine.signature_of(spec, submission.predicate))
     task.spec_bytes = spec_bytes
     task.spec_size = len(spec_bytes)
     if spec.collaboration is not None:
@@ -82,7 +84,7 @@ def _admit(engine: Engine, submission: Submission, now_ms: int) -> Task:
     return task
 
 
-def _refusal(engine: Engine, submission: Submission) -> Refusal | None:
+def _refusal(engine: Engine, submission: Submission, signature: Signature | None) -> Refusal | None:
     """Why a new task may not come in; None if it may."""
     spec = submission.spec
     bounds = engine.limits.bounds
@@ -95,8 +97,9 @@ def _refusal(engine: Engine, submission: Submission) -> Refusal | None:
         )
     # Children are never refused: what collaborations may have live is reserved with them.
     own = 1 if spec.collaboration is None else 1 + engine.live_max(spec)
-    reserved = max(engine.reserved - engine.children, 0)
-    if len(engine.tasks) + reserved + own > bounds.queue_tasks_max:
+    if engine.reserved > engine.children:
+        own += engine.reserved - engine.children
+    if len(engine.tasks) + own > bounds.queue_tasks_max:
         return full(reasons.QUEUE_FULL, "queue_tasks_max", bounds.queue_tasks_max, "unfinished tasks")
     if engine.queue_bytes + len(submission.spec_bytes) > bounds.queue_bytes_max:
         return full(
@@ -105,7 +108,8 @@ def _refusal(engine: Engine, submission: Submission) -> Refusal | None:
             bounds.queue_bytes_max,
             "bytes of unfinished tasks",
         )
-    if not _has_room_for_signatures(engine, spec):
+    is_known = signature is not None and spec.collaboration is None
+    if not is_known and not _has_room_for_signatures(engine, spec):
         return full(
             reasons.SIGNATURES_EXHAUSTED,
             "signatures_max",
@@ -123,8 +127,6 @@ def _has_room_for_signatures(engine: Engine, spec: TaskSpec) -> bool:
     What the children of others will require counts as if they were there.
     """
     live, expected = engine.queue.signatures, engine.expected
-    if spec.collaboration is None and requirement_of(spec) in live:
-        return True
     new = sum(needed not in live and needed not in expected for needed in requirements_of(spec))
     if not new:
         return True

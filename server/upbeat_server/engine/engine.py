@@ -38,7 +38,7 @@ from upbeat_server.engine.model import (
 from upbeat_server.engine.predictor import Predictor
 from upbeat_server.engine.queue import Queue, Signature, requirement_of
 from upbeat_server.engine.task import Task
-from upbeat_server.engine.task_machine import TaskInput, next_state
+from upbeat_server.engine.task_machine import NEXT, TaskInput, next_state
 from upbeat_server.engine.timers import WAKE_NEVER, Timers
 
 if TYPE_CHECKING:
@@ -201,11 +201,14 @@ class Engine:
         """Make a submitted task live and durable. Its record is PENDING or QUEUED."""
         self._enter(task)
         self.counters.submitted += 1
-        record = task.record
-        if record.state == QUEUED:
+        record, spec = task.record, task.spec
+        if record.state != QUEUED:
+            self.arm(task)
+        else:
             record.queued_since_ms = now_ms
-            self.queue.push(task, self.predictor.type_ms(task.spec.type))
-        self.arm(task)
+            self.queue.push(task, self.predictor.type_ms(spec.type))
+            if spec.queue_timeout_ms or spec.total_timeout_ms:
+                self.arm(task)
         self.persist(task)
 
     def persist(self, task: Task) -> None:
@@ -222,7 +225,7 @@ class Engine:
         """The one way a task changes state: by the table, with its queue, timer and counters."""
         record = task.record
         before = record.state
-        after = next_state(before, task_input)
+        after = NEXT.get((before, task_input)) or next_state(before, task_input)
         if task.queue_stamp:
             self.queue.remove(task)
         elif before == QUEUED:
@@ -234,8 +237,9 @@ class Engine:
             record.end_ms = now_ms
             self.counters.finished[after] += 1
             self._leave(task)
-            self.persist(task)
-            self.commands.append(TaskFinished(task))
+            self.revision += 1
+            record.revision = self.revision
+            self.commands += (Persist(task), TaskFinished(task))
             if task.member_of is not None:
                 self.ended.append(task)
             return after

@@ -264,9 +264,8 @@ def end_attempt(
     task_type, agent = task.spec.type, task.agent
     if outcome in LEARNED_FROM:
         completed = outcome == COMPLETED
-        engine.predictor.learn(task_type, attempt.agent_id, ran_ms, completed=completed)
-        if completed and agent is not None:
-            engine.predictor.learn_share(task_type, ran_ms / (len(agent.leases) + 1))
+        beside = 0 if agent is None else len(agent.leases) + 1
+        engine.predictor.learn(task_type, attempt.agent_id, ran_ms, completed=completed, beside=beside)
         if task.charged_key is not None:
             engine.queue.settle(task, ran_ms - task.charged_ms)
     elif task.charged_key is not None:

@@ -17,6 +17,8 @@ EWMA_WEIGHT = 0.1
 RUNS_SETTLED = 10
 """Runs after which the weight of one more is EWMA_WEIGHT."""
 DURATION_MIN_MS = 0.1
+"""The clock has nothing shorter to say."""
+LOG_MIN = log(DURATION_MIN_MS)
 CELLS_MAX = 100_000
 UNKNOWN_MS = 1_000.0
 RUNS_FOR_QUANTILE = 20
@@ -50,7 +52,7 @@ class Cell:
     def learn(self, ms: float, *, completed: bool) -> None:
         """Count one attempt; only completed ones say something of the duration."""
         if completed:
-            self.learn_run(log_of(ms))
+            self.learn_run(log(ms) if ms > DURATION_MIN_MS else LOG_MIN)
         else:
             self.count += 1
 
@@ -66,11 +68,6 @@ class Cell:
         self._duration_ms = 0.0
 
 
-def log_of(ms: float) -> float:
-    """The logarithm of a duration; the clock has no less than a tenth of a millisecond to say."""
-    return log(ms) if ms > DURATION_MIN_MS else log(DURATION_MIN_MS)
-
-
 class Predictor:
     """All records. The oldest cell gives way when there are more than ``CELLS_MAX``."""
 
@@ -81,8 +78,8 @@ class Predictor:
         self.types: dict[str, Cell] = {}
         self.shares: dict[str, Cell] = {}
 
-    def learn(self, task_type: str, agent_id: str, ms: float, *, completed: bool) -> None:
-        """Count one attempt of an agent."""
+    def learn(self, task_type: str, agent_id: str, ms: float, *, completed: bool, beside: int = 0) -> None:
+        """Count one attempt of an agent. ``beside`` is how many it ran at the time; 0: not known."""
         key = (task_type, agent_id)
         cell = self.cells.get(key)
         if cell is None:
@@ -95,9 +92,11 @@ class Predictor:
                 del self.types[next(iter(self.types))]
             overall = self.types[task_type] = Cell()
         if completed:
-            log_ms = log_of(ms)
+            log_ms = log(ms) if ms > DURATION_MIN_MS else LOG_MIN
             cell.learn_run(log_ms)
             overall.learn_run(log_ms)
+            if beside:
+                self.learn_share(task_type, ms / beside)
         else:
             cell.count += 1
             overall.count += 1
@@ -109,7 +108,7 @@ class Predictor:
             if len(self.shares) >= CELLS_MAX:
                 del self.shares[next(iter(self.shares))]
             cell = self.shares[task_type] = Cell()
-        cell.learn_run(log_of(ms))
+        cell.learn_run(log(ms) if ms > DURATION_MIN_MS else LOG_MIN)
 
     def share_ms(self, task_type: str) -> float:
         """Expected time of an agent that one run takes; UNKNOWN_MS while nothing is known."""
@@ -119,7 +118,9 @@ class Predictor:
     def type_ms(self, task_type: str) -> float:
         """Expected run of a type over all agents; UNKNOWN_MS while nothing is known."""
         overall = self.types.get(task_type)
-        return overall.duration_ms if overall is not None and overall.runs else UNKNOWN_MS
+        if overall is None or not overall.runs:
+            return UNKNOWN_MS
+        return overall._duration_ms or overall.duration_ms
 
     def quantile_ms(self, task_type: str, quantile: float) -> float | None:
         """Quantile of the runs of a type, taken for lognormal; None while fewer than 20 are known."""

@@ -256,12 +256,15 @@ class Queue:
         self._stamp += 1
         task.queue_stamp = self._stamp
         task.bin = bin_
-        order_ms = order_of(task, expected_ms)
+        record = task.record
+        order_ms = (
+            order_of(task, expected_ms) if spec.total_timeout_ms else record.submit_ms or record.create_ms
+        )
         bin_.push(order_ms, task)
         key.backlog += 1
         lane.depth += 1
         self.depth_by_priority[priority] += 1
-        rank = (key.virtual, order_ms, task.record.task_id)
+        rank = (key.virtual, order_ms, record.task_id)
         if not bin_.listed or rank < bin_.bound:
             lane.enter(bin_, rank)
         if signature.free_profiles and (not lane.listed or rank < lane.bound):
