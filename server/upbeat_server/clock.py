@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import secrets
 import time
+from pathlib import Path
 from typing import Protocol
+
+SCHEDULE = Path("/proc/thread-self/schedstat")
 
 
 class Clock(Protocol):
@@ -22,7 +25,7 @@ class Clock(Protocol):
         """64 bits, new with every call."""
 
     def worked_s(self) -> float:
-        """Seconds of a processor that the calling thread has had."""
+        """Seconds that the calling thread has had a processor, or waited for one."""
 
     def advance_to(self, floor_ms: int) -> None:
         """From now on, answer nothing below ``floor_ms``."""
@@ -43,8 +46,15 @@ class SystemClock:
         return secrets.randbits(64)
 
     def worked_s(self) -> float:
-        """Seconds of a processor that the calling thread has had."""
-        return time.thread_time()
+        """Seconds that the calling thread has had a processor, or waited for one.
+
+        Where the system does not tell who waits, the first alone.
+        """
+        try:
+            ran_ns, waited_ns, _ = map(int, SCHEDULE.read_bytes().split())
+        except OSError:
+            ran_ns = waited_ns = 0
+        return (ran_ns + waited_ns) / 1e9 if ran_ns else time.thread_time()
 
     def advance_to(self, floor_ms: int) -> None:
         """From now on, answer nothing below ``floor_ms``."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
+from upbeat_server import clock as clock_module
 from upbeat_server.clock import SystemClock, incident_id, stopwatch_s
 
 
@@ -50,3 +52,20 @@ def test_incidents_have_names_of_their_own() -> None:
 def test_the_stopwatch_does_not_go_back() -> None:
     first = stopwatch_s()
     assert stopwatch_s() >= first
+
+
+def test_work_is_what_the_thread_did() -> None:
+    clock = SystemClock()
+    before_s = clock.worked_s()
+    worked_s = time.thread_time()
+    while time.thread_time() < worked_s + 0.05:
+        pass
+    assert clock.worked_s() - before_s >= 0.045
+
+
+def test_without_a_schedule_the_processor_time_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock = SystemClock()
+    monkeypatch.setattr(clock_module, "SCHEDULE", tmp_path / "missing")
+    assert clock.worked_s() == pytest.approx(time.thread_time(), abs=1.0)

@@ -17,7 +17,7 @@ SPAN_S = 0.2
 class Pressure:
     """Share of its time that a thread has worked lately, averaged exponentially.
 
-    Time that it waited for events or for the disk is not worked; nor is what other processes took.
+    Time that it waited for events or for the disk is not worked; time that it waited for a processor is.
     ``time`` and ``worked`` are in seconds.
     """
 
