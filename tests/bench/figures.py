@@ -8,6 +8,7 @@ import platform
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeAlias
 
 OUT = Path("build/bench/latest.json")
 
@@ -20,6 +21,17 @@ class Figure:
     value: float
     unit: str
     facts: dict[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A row that could not be measured, and why in a few words."""
+
+    name: str
+    why: str
+
+
+Outcome: TypeAlias = Figure | Missing
 
 
 def percentile(samples: list[float], share: float) -> float:
