@@ -12,11 +12,11 @@ PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-che
 BUF := build/buf-$(BUF_VERSION)/node_modules/.bin/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench collaborations ballots abuse sim faults nested talk power soak lowest proto image pins clean python lint types layers contract
+.PHONY: help run test check format bench bench-quick collaborations ballots abuse sim faults nested talk power soak lowest proto image pins clean python lint types layers contract
 
 help: ## Print the targets
 	@echo "upbeat: targets of make"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 run: .venv/server.stamp build/stubs.sha256 ## Install what is needed, run the demo, leave the server up
 	.venv/bin/upbeat demo --stay
@@ -52,8 +52,11 @@ format: .venv/dev.stamp ## Format the code and repair what ruff can
 	.venv/bin/python -m ruff check --fix .
 	.venv/bin/python -m ruff format .
 
-bench: .venv/dev.stamp build/stubs.sha256 ## Measure throughput and latency (ARGS go to the benchmark)
+bench: .venv/dev.stamp build/stubs.sha256 ## Measure everything, peers included, for minutes (ARGS="--only word")
 	.venv/bin/python -m tests.bench $(ARGS)
+
+bench-quick: .venv/dev.stamp build/stubs.sha256 ## Measure upbeat and the bare relay in less than a minute
+	.venv/bin/python -m tests.bench --quick $(ARGS)
 
 collaborations: .venv/dev.stamp build/stubs.sha256 ## Measure whether pipelines and races keep their time
 	.venv/bin/python -m tests.bench.collaborations $(ARGS)

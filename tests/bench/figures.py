@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
 
-OUT = Path("build/bench/latest.json")
+from tests.bench.machine import machine
 
 
 @dataclass(frozen=True)
@@ -50,28 +47,25 @@ def latencies(name: str, samples_s: list[float], **facts: float | str) -> list[F
     ]
 
 
-def write(figures: list[Figure], out: Path = OUT) -> None:
+def write(figures: list[Figure], out: Path) -> None:
     """Write all figures with what is needed to read them later."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    document = {
-        "machine": {
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-            "grpcio": version("grpcio"),
-            "system": platform.platform(),
-        },
-        "figures": {figure.name: asdict(figure) for figure in figures},
-    }
+    document = {"machine": machine(), "figures": {figure.name: asdict(figure) for figure in figures}}
     out.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def shown(facts: dict[str, float | str]) -> str:
+    """Facts in one line."""
+    return ", ".join(
+        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in facts.items()
+    )
 
 
 def table(figures: list[Figure]) -> str:
     """The figures as Markdown."""
     lines = ["| figure | value | unit | |", "|---|---:|---|---|"]
-    for figure in figures:
-        facts = ", ".join(
-            f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
-            for key, value in figure.facts.items()
-        )
-        lines.append(f"| {figure.name} | {figure.value:,.10g} | {figure.unit} | {facts} |")
+    lines += [
+        f"| {figure.name} | {figure.value:,.10g} | {figure.unit} | {shown(figure.facts)} |"
+        for figure in figures
+    ]
     return "\n".join(lines)

@@ -49,6 +49,7 @@ class ServerProcess:
         self.port = port or free_port()
         self.address = f"{host}:{self.port}"
         self.log = folder / f"server-{self.port}.log"
+        self.patience_s = READY_S  # For a start.
         self.ready_s = 0.0  # From the start of the last process until it answered.
         self._options = options
         self._settings = {
@@ -76,10 +77,10 @@ class ServerProcess:
             self.address, options=[("grpc.initial_reconnect_backoff_ms", 50)]
         ) as channel:
             try:
-                grpc.channel_ready_future(channel).result(timeout=READY_S)
+                grpc.channel_ready_future(channel).result(timeout=self.patience_s)
             except grpc.FutureTimeoutError:
                 tail = self.log.read_text(errors="replace")[-2_000:]
-                message = f"the server did not answer within {READY_S:g} s: {tail}"
+                message = f"the server did not answer within {self.patience_s:g} s: {tail}"
                 raise RuntimeError(message) from None
         self.ready_s = time.monotonic() - began
         return self
