@@ -66,14 +66,21 @@ def idle_agents(stack: ExitStack, process: ServerProcess) -> Iterator[Figure]:
         **cpu.shares(),
     }
     yield Figure("agents.10000.welcome", round(took, 2), "s", facts)
+    for fleet in fleets:
+        fleet.say("mark")
+        fleet.expect("marked")
     busy = Busy(server=[process.pid], agents=[fleet.pid for fleet in fleets])
     time.sleep(IDLE_S)
     shares = busy.shares()
+    for fleet in fleets:
+        fleet.say("report")
+    beats = sum(fleet.answer()["beats"] for fleet in fleets)
     told = asyncio.run(stats_when(process.address, lambda _: True))
     connected = told.agents_by_state["CONNECTED"]
     if connected < AGENTS:
         raise RuntimeError(f"{connected:,} agents are connected; {AGENTS:,} should be")
-    yield Figure("agents.10000.idle_cpu", shares.pop("server_cpu"), "cores", {"seconds": IDLE_S, **shares})
+    facts = {"seconds": IDLE_S, "heartbeats": float(beats), "agents_cpu": shares["agents_cpu"]}
+    yield Figure("agents.10000.idle_cpu", shares["server_cpu"], "cores", facts)
     grown = resident_bytes(process.pid) - before
     yield Figure("agents.10000.bytes_each", round(grown / idle), "bytes", {"agents": float(idle)})
 

@@ -2,8 +2,8 @@
 
 Run as ``python -m tests.bench.echo_agents ADDRESS AGENTS SLOTS [--hold] ...``; prints ``ready`` when all are
 welcome and ends with its standard input. A line ``mark`` begins a count anew; ``report`` prints it as JSON:
-results that were sent, and with ``--stamped`` how long inputs were on their way since the time they hold.
-The wire is spoken directly, so that what is measured is the server and not an SDK.
+results and heartbeats that were sent, and with ``--stamped`` how long inputs were on their way since the time
+they hold. The wire is spoken directly, so that what is measured is the server and not an SDK.
 """
 
 from __future__ import annotations
@@ -48,11 +48,12 @@ class Tally:
     """What the agents of the process did since the last ``mark``."""
 
     results: int = 0
+    beats: int = 0
     late_ns: list[int] = field(default_factory=list)
 
     def clear(self) -> None:
         """Begin anew."""
-        self.results = 0
+        self.results = self.beats = 0
         self.late_ns = []
 
     def report(self) -> str:
@@ -61,7 +62,7 @@ class Tally:
         percentiles = {
             name: percentile(late, share) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
         }
-        return json.dumps({"results": self.results, "samples": len(late), **percentiles})
+        return json.dumps({"results": self.results, "beats": self.beats, "samples": len(late), **percentiles})
 
 
 class EchoAgent:
@@ -115,6 +116,7 @@ class EchoAgent:
         while True:
             silent_s = time.monotonic() - self._wrote_at
             if silent_s >= interval_s:
+                self._tally.beats += 1
                 await self._write(stream, beat)
             else:
                 await asyncio.sleep(interval_s - silent_s)

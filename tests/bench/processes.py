@@ -45,10 +45,10 @@ class Child:
             stderr=self._errors,
             text=True,
         )
-        self._watchdog = threading.Timer(patience_s, self._process.kill)
+        self._hung = threading.Event()
+        self._watchdog = threading.Timer(patience_s, self._give_up)
         self._watchdog.daemon = True
         self._watchdog.start()
-        self._started = time.monotonic()
 
     @property
     def pid(self) -> int:
@@ -79,8 +79,12 @@ class Child:
         """Read a line of JSON."""
         return json.loads(self.line())
 
+    def _give_up(self) -> None:
+        self._hung.set()
+        self._process.kill()
+
     def _last_words(self) -> str:
-        if time.monotonic() - self._started >= self._patience_s:
+        if self._hung.is_set():
             return f"has not ended within {self._patience_s:g} s"
         self._errors.seek(0)
         # What is around the lines of an exception group says nothing.
@@ -149,9 +153,10 @@ class Busy:
         return {**used, "others": machine_cpu_seconds() - sum(used.values())}
 
     def shares(self) -> dict[str, float]:
-        """CPU of each role since the start as a share of one core, as ``server_cpu``; ``others_cpu`` is the rest."""
+        """CPU since the start as a share of one core: ``server_cpu`` and so on, the rest ``others_cpu``."""
         seconds = time.monotonic() - self._started
         return {
-            f"{role}_cpu": round((used - self._before[role]) / seconds, 2)
+            # Clocks tick in hundredths: what is left of an idle rest may be less than nothing.
+            f"{role}_cpu": max(0.0, round((used - self._before[role]) / seconds, 2))
             for role, used in self._used().items()
         }

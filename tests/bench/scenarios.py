@@ -71,7 +71,7 @@ SCENARIOS = (
 )
 
 
-def chosen(only: str, terms: Terms, among: Iterable[Scenario] = SCENARIOS) -> list[Scenario]:
+def chosen(only: str, terms: Terms, among: Iterable[Scenario]) -> list[Scenario]:
     """Scenarios whose name contains ``only``, and what they need, in the order they are run."""
     known = list(among)
     names = {each.name for each in known if only in each.name and not (terms.is_quick and each.is_long)}
@@ -97,10 +97,10 @@ def peer_rows(only: str, *, is_quick: bool) -> Iterator[Row]:
         yield Missing("peer", f"{type(error).__name__}: {error}")
 
 
-def measure(only: str, terms: Terms) -> Iterator[Row]:
+def measure(only: str, terms: Terms, among: Iterable[Scenario] = SCENARIOS) -> Iterator[Row]:
     """Run what is chosen, peers last; a quick run has peers only if they are asked for by name."""
     found: dict[str, float] = {}
-    for scenario in chosen(only, terms):
+    for scenario in chosen(only, terms, among):
         for row in rows(scenario, terms, found):
             if isinstance(row, Figure):
                 found[row.name] = row.value

@@ -118,6 +118,24 @@ class StoreSamples:
         self._thread.join()
 
 
+def purged(counts: Sequence[int], finished: int) -> dict[str, float]:
+    """Facts that show purges, by how many tasks were in the store again and again while ``finished`` ended.
+
+    Raises RuntimeError where they do not.
+    """
+    if max(counts) > finished:
+        raise RuntimeError(f"of {finished:,} finished tasks {max(counts):,} were in the store at once")
+    fewer = sum(later < earlier for earlier, later in pairwise(counts))
+    if not fewer:
+        raise RuntimeError("the tasks in the store never became fewer")
+    return {
+        "times_fewer": float(fewer),
+        "tasks_in_store_min": float(min(counts)),
+        "tasks_in_store_max": float(max(counts)),
+        "tasks_finished": float(finished),
+    }
+
+
 def retention(terms: Terms) -> Iterator[Figure]:
     """Finished tasks are purged all the while."""
     settings = {
@@ -132,19 +150,11 @@ def retention(terms: Terms) -> Iterator[Figure]:
     ):
         rate, facts = steady(process, fleet, load)
     in_window = samples.counts[-int(load.seconds / SAMPLE_S) :]
-    finished = rate * load.seconds
-    most = max(in_window)
-    if most > finished:
-        raise RuntimeError(f"of {finished:,.0f} finished tasks {most:,} were in the store at once")
-    purges = sum(later < earlier for earlier, later in pairwise(in_window))
     facts = {
         **facts,
         "retention_s": RETENTION_MS / 1_000,
         "retention_periods": round(load.seconds * 1_000 / RETENTION_MS, 1),
-        "times_fewer": float(purges),
-        "tasks_in_store_min": float(min(in_window)),
-        "tasks_in_store_max": float(most),
-        "tasks_finished": float(round(finished)),
+        **purged(in_window, round(rate * load.seconds)),
     }
     yield Figure("throughput.durable.retention", rate, "tasks/s", facts)
 
