@@ -1,6 +1,7 @@
 -- What the writer does, as triggers, so that a whole commit is ONE statement in autocommit: SQLite
 -- is entered once, and the interpreter lock is let go once, for all rows and the fsync together.
--- Both views are temporary: part of the program, not of the file.
+-- Both views are temporary: part of the program, not of the file. jsonb_each hands each row on as it was
+-- parsed; json_each would write it as text again, for every ->> to parse anew.
 
 -- spaces: [[namespace_id, epoch, clock_ms, revision], ...]
 -- tasks:  [[namespace_id, task_id, state, type, priority, create_ms, end_ms, parent_id, request_id,
@@ -15,7 +16,7 @@ select null, null, null, null, null, null;
 create temp trigger turn_written instead of insert on turn
 begin
     select raise(abort, 'stale epoch')
-    from json_each(new.spaces) as space
+    from jsonb_each(new.spaces) as space
     left join namespace on namespace.namespace_id = space.value ->> 0
     where namespace.epoch is not space.value ->> 1;
 
@@ -24,14 +25,14 @@ begin
         clock_ms = max(clock_ms, space.value ->> 2),
         revision = max(revision, space.value ->> 3),
         is_copy = 0
-    from json_each(new.spaces) as space
+    from jsonb_each(new.spaces) as space
     where namespace_id = space.value ->> 0;
 
     insert into task
     select
         value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
         value ->> 7, value ->> 8, substr(new.bytes, value ->> 9, value ->> 10)
-    from json_each(new.tasks)
+    from jsonb_each(new.tasks)
     where true
     on conflict (namespace_id, task_id) do update
     set state = excluded.state, end_ms = excluded.end_ms, record = excluded.record;
@@ -39,7 +40,7 @@ begin
     -- Only with the first row of a task: before its spec is there.
     insert into label
     select value ->> 0, value ->> 1, value ->> 2, value ->> 3
-    from json_each(new.labels)
+    from jsonb_each(new.labels)
     where not exists (
         select 1 from spec where spec.namespace_id = value ->> 0 and spec.task_id = value ->> 3
     )
@@ -47,13 +48,13 @@ begin
 
     insert into spec
     select value ->> 0, value ->> 1, substr(new.bytes, value ->> 2, value ->> 3)
-    from json_each(new.specs)
+    from jsonb_each(new.specs)
     where true
     on conflict do nothing;
 
     insert into note
     select value ->> 0, value ->> 1, value ->> 2, substr(new.bytes, value ->> 3, value ->> 4)
-    from json_each(new.notes)
+    from jsonb_each(new.notes)
     where value ->> 4 is not null
     on conflict (namespace_id, kind, key) do update
     set value = excluded.value;
@@ -61,7 +62,7 @@ begin
     delete from note
     where (namespace_id, kind, key) in (
         select value ->> 0, value ->> 1, value ->> 2
-        from json_each(new.notes)
+        from jsonb_each(new.notes)
         where value ->> 4 is null
     );
 end;
