@@ -6,6 +6,7 @@ rows is what keeps SQLite from giving up the interpreter lock at every row.
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -52,20 +53,23 @@ def frame_of(batches: Iterable[NamespaceBatch], namespace_ids: Mapping[str, int]
         spaces.append((space, batch.epoch, batch.clock_ms, batch.revision))
         for kind, key, value in batch.notes:
             last[space, clean_text(kind), clean_text(key)] = value
-        for row in batch.rows:
-            size = len(row.record)
-            tasks.append(
-                (space, row.task_id, row.state, row.type, row.priority, row.create_ms, row.end_ms,
-                 row.parent_id, row.request_id, offset, size)
-            )  # fmt: skip
-            parts.append(row.record)
-            offset += size
-            if row.spec is not None:
-                size = len(row.spec)
-                specs.append((space, row.task_id, offset, size))
-                parts.append(row.spec)
-                offset += size
-                labels.extend((space, key, value, row.task_id) for key, value in row.labels.items())
+        rows = batch.rows
+        records = [row.record for row in rows]
+        sizes = [len(record) for record in records]
+        tasks += [
+            (space, row.task_id, row.state, row.type, row.priority, row.create_ms, row.end_ms,
+             row.parent_id, row.request_id, at, size)
+            for row, at, size in zip(rows, accumulate(sizes, initial=offset), sizes, strict=False)
+        ]  # fmt: skip
+        parts += records
+        offset += sum(sizes)
+        for row in rows:
+            if (spec := row.spec) is not None:
+                specs.append((space, row.task_id, offset, len(spec)))
+                parts.append(spec)
+                offset += len(spec)
+                if row.labels:
+                    labels.extend((space, key, value, row.task_id) for key, value in row.labels.items())
     notes = _notes(last, offset, parts)
     payload = b"".join(parts) or b"\0"  # Of an empty blob, SQLite's substr is null, not empty.
     return Frame(_text(spaces), _text(tasks), _text(specs), _text(labels), _text(notes), payload)

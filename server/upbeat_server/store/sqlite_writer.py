@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import apsw
 
-from upbeat_server.store.sqlite_frame import frame_of, size_of
+from upbeat_server.store.sqlite_frame import Frame, frame_of, size_of
 from upbeat_server.store.sqlite_schema import BUSY_TIMEOUT_MS
 from upbeat_server.store.store import (
     NamespaceBatch,
@@ -50,9 +50,13 @@ class _Job:
     """One thing to do on the writing thread: a commit if it has batches."""
 
     def __init__(
-        self, batches: list[NamespaceBatch] | None, work: Callable[[apsw.Connection], Any] | None = None
+        self,
+        batches: list[NamespaceBatch] | None,
+        frame: Frame | None = None,
+        work: Callable[[apsw.Connection], Any] | None = None,
     ) -> None:
         self.batches = batches
+        self.frame = frame  # Of the batches, for when nothing else is written with them.
         self.work = work
         self.bytes = size_of(batches or ())
         self.done: Future[Any] = Future()
@@ -72,14 +76,18 @@ class Writer:
         self._thread.start()
 
     def commit(self, batches: list[NamespaceBatch]) -> Future[None]:
-        """Ask for a commit."""
-        job = _Job(batches)
+        """Ask for a commit.
+
+        Its frame is made here: the writing thread would have to wait for the interpreter lock again and
+        again, and whoever asks would have to wait for it all the same.
+        """
+        job = _Job(batches, frame_of(batches, self._namespace_ids))
         self._jobs.put(job)
         return job.done
 
     def run(self, work: Callable[[apsw.Connection], _T]) -> Future[_T]:
         """Ask for something else, in its turn; ``work`` is one transaction by itself."""
-        job = _Job(None, work)
+        job = _Job(None, work=work)
         self._jobs.put(job)
         return cast("Future[_T]", job.done)
 
@@ -123,7 +131,7 @@ class Writer:
     def _commit(self, jobs: list[_Job]) -> None:
         """One transaction for all; if one of several is stale, one for each."""
         try:
-            self._write([batch for job in jobs for batch in job.batches or ()])
+            self._write(jobs)
         except StaleEpoch as error:
             if len(jobs) == 1:
                 jobs[0].done.set_exception(error)
@@ -137,12 +145,15 @@ class Writer:
             for job in jobs:
                 job.done.set_result(None)
 
-    def _write(self, batches: list[NamespaceBatch]) -> None:
+    def _write(self, jobs: list[_Job]) -> None:
+        batches = [batch for job in jobs for batch in job.batches or ()]
         if not batches:
             return
         self._check_whole()
+        frame = jobs[0].frame if len(jobs) == 1 else None
         try:
-            self._connection.execute(_WRITE_TURN, frame_of(batches, self._namespace_ids).bindings())
+            frame = frame or frame_of(batches, self._namespace_ids)
+            self._connection.execute(_WRITE_TURN, frame.bindings())
         except Exception as error:
             raise self._write_error(error) from error
 

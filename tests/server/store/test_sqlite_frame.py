@@ -15,10 +15,10 @@ def test_offsets_point_at_the_bytes_of_their_task() -> None:
         later_row(3, QUEUED, 0, b"f"),
     ]
     frame = frame_of([batch(*rows, epoch=4, clock_ms=7)], {"default": 5})
-    assert frame.payload == b"abcdef"
+    assert frame.payload == b"abcfde"
     assert msgspec.json.decode(frame.spaces) == [[5, 4, 7, 7]]
-    assert [task[-2:] for task in msgspec.json.decode(frame.tasks)] == [[1, 3], [6, 0], [6, 1]]
-    assert msgspec.json.decode(frame.specs) == [[5, 1, 4, 2]]
+    assert [task[-2:] for task in msgspec.json.decode(frame.tasks)] == [[1, 3], [4, 0], [4, 1]]
+    assert msgspec.json.decode(frame.specs) == [[5, 1, 5, 2]]
     assert msgspec.json.decode(frame.labels) == []
 
 
