@@ -82,12 +82,14 @@ class Loop:
         self._broken: list[Namespace] = []
         self._after: list[tuple[Namespace, Done]] = []
         self._has_stalled = False
+        self._streams_ran = False  # Since the turn that is being made began to wait for its commit.
 
     async def run(self) -> None:
         """Make turns as long as there is something to do; ends after ``stop``."""
         while not self._stopping.is_set():
             if not self._inbox.items:
                 await self._wait()
+            self._streams_ran = False
             try:
                 await self._turn()
             except Exception:
@@ -95,8 +97,9 @@ class Loop:
                 log.exception("turn_broke")
                 self._after.clear()
                 self._lose(list(self.namespaces.values()), reopen=False)
-            # Readers and writers of streams run between turns.
-            await asyncio.sleep(0)
+            # Readers and writers of streams run between turns, or else while a commit is in flight.
+            if not self._streams_ran:
+                await asyncio.sleep(0)
 
     def stop(self) -> None:
         """End after the turn that is being made."""
@@ -210,6 +213,7 @@ class Loop:
                     return False
             try:
                 attempt_started = self._time()
+                asyncio.get_running_loop().call_soon(self._note_streams_ran)
                 await self._store.commit(batches)
             except StoreUnavailable as error:
                 self._observer.commit_failed("unavailable")
@@ -232,6 +236,9 @@ class Loop:
                 self.commits += 1
                 self.mark_healthy()
                 return True
+
+    def _note_streams_ran(self) -> None:
+        self._streams_ran = True
 
     def _perform(self, namespace: Namespace, orders: list[Command], started: float) -> None:
         scene = Scene(namespace, self._lookups, self._observer, self._purge.start, started)

@@ -86,21 +86,6 @@ async def test_a_result_is_acknowledged_after_its_commit_and_read_as_before_unti
         assert (await worker.parcel()).answers
 
 
-async def test_while_one_commit_is_in_flight_the_next_batch_gathers() -> None:
-    store = TroubledStore()
-    async with running(store) as orchestrator:
-        await submit(orchestrator)
-        commits = store.commits
-        store.hold()
-        first = asyncio.create_task(orchestrator.submit("default", [submission()]))
-        await store.tried.wait()
-        others = [asyncio.create_task(orchestrator.submit("default", [submission()])) for _ in range(50)]
-        await settle()
-        store.release()
-        await asyncio.gather(first, *others)
-        assert store.commits == commits + 2
-
-
 async def test_a_store_that_cannot_commit_refuses_work_serves_reads_and_heals() -> None:
     store = TroubledStore()
     async with running(store, bounds=FAST_RETRY) as orchestrator:
