@@ -130,7 +130,7 @@ def fingerprint(spec_bytes: bytes) -> bytes:
 
 def clean_text(text: str) -> str:
     """The text as it can be stored: UTF-8 has no lone surrogates."""
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _clean(tree: Any) -> Any:

@@ -8,7 +8,8 @@ obvious thing. Survives ``close`` and ``open`` of the same object, as a file wou
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
+from typing import TypeVar
 
 import msgspec
 
@@ -24,18 +25,10 @@ from upbeat_server.store.store import (
     TaskRow,
 )
 
+_T = TypeVar("_T", int, tuple[int, int])
+
 SLICE_ROWS = 4_096
 """Rows a query looks at before it lets the loop turn."""
-
-
-class _Kept(msgspec.Struct):
-    """One task: its columns, and its bytes as they are answered."""
-
-    row: TaskRow
-    spec: bytes
-
-    def as_stored(self) -> StoredTask:
-        return StoredTask(self.row.task_id, self.row.record, self.spec)
 
 
 class _Namespace:
@@ -45,7 +38,7 @@ class _Namespace:
         self.epoch = 0
         self.clock_ms = 0
         self.revision = 0
-        self.tasks: dict[int, _Kept] = {}
+        self.tasks: dict[int, TaskRow] = {}  # Each with its spec.
         self.ids: list[int] = []  # Sorted; purged ones stay until they are many.
         self.ended: list[tuple[int, int]] = []  # (end_ms, task_id), sorted.
         self.notes: dict[tuple[str, str], bytes] = {}
@@ -53,27 +46,22 @@ class _Namespace:
     def write(self, row: TaskRow) -> None:
         kept = self.tasks.get(row.task_id)
         if kept is None:
-            kept = self._first(row)
-        elif kept.row.end_ms:
-            self.ended.pop(bisect_left(self.ended, (kept.row.end_ms, row.task_id)))
-        was = kept.row
-        kept.row = TaskRow(
-            row.task_id, row.state, was.type, was.priority, was.create_ms, row.end_ms, was.parent_id,
-            row.record, None, was.request_id, was.labels,
-        )  # fmt: skip
+            self._add(row)
+        else:
+            if kept.end_ms:
+                self.ended.pop(bisect_left(self.ended, (kept.end_ms, kept.task_id)))
+            kept.state, kept.end_ms, kept.record = row.state, row.end_ms, row.record
         if row.end_ms:
-            insort(self.ended, (row.end_ms, row.task_id))
+            _insert(self.ended, (row.end_ms, row.task_id))
 
-    def _first(self, row: TaskRow) -> _Kept:
+    def _add(self, row: TaskRow) -> None:
+        """A row of our own: the writer may go on using the other one."""
         labels = {clean_text(key): clean_text(value) for key, value in row.labels.items()}
-        first = msgspec.structs.replace(
-            row, type=clean_text(row.type), request_id=clean_text(row.request_id), labels=labels, spec=None
-        )
-        kept = self.tasks[row.task_id] = _Kept(first, row.spec or b"")
-        where = bisect_left(self.ids, row.task_id)
-        if where == len(self.ids) or self.ids[where] != row.task_id:
-            self.ids.insert(where, row.task_id)
-        return kept
+        self.tasks[row.task_id] = TaskRow(
+            row.task_id, row.state, clean_text(row.type), row.priority, row.create_ms, row.end_ms,
+            row.parent_id, row.record, row.spec, clean_text(row.request_id), labels,
+        )  # fmt: skip
+        _insert(self.ids, row.task_id)
 
     def note(self, kind: str, key: str, value: bytes | None) -> None:
         place = clean_text(kind), clean_text(key)
@@ -84,14 +72,14 @@ class _Namespace:
 
     def is_member(self, task_id: int) -> bool:
         """Whether a task has a parent that is unfinished."""
-        parent = self.tasks.get(self.tasks[task_id].row.parent_id)
-        return parent is not None and not parent.row.end_ms
+        parent = self.tasks.get(self.tasks[task_id].parent_id)
+        return parent is not None and not parent.end_ms
 
     def forget(self, count: int, limit: int) -> Purged:
         """Drop up to ``limit`` of the ``count`` tasks that ended first."""
         old = self.ended[: max(0, count)]
         going = [end for end in old if not self.is_member(end[1])][: max(0, limit)]
-        gone = [self.tasks.pop(task_id).row for _, task_id in going]
+        gone = [self.tasks.pop(task_id) for _, task_id in going]
         dropped = set(going)
         self.ended = [end for end in old if end not in dropped] + self.ended[len(old) :]
         if len(self.ids) > 2 * len(self.tasks):
@@ -125,11 +113,9 @@ class MemoryStore:
         space = self._namespaces.setdefault(clean_text(namespace), _Namespace())
         space.epoch += 1
         unfinished = [
-            kept.as_stored()
-            for task_id in space.ids
-            if (kept := space.tasks.get(task_id)) and not kept.row.end_ms
+            _stored(row) for task_id in space.ids if (row := space.tasks.get(task_id)) and not row.end_ms
         ]
-        rows = [space.tasks[task_id].row for _, task_id in space.ended]
+        rows = [space.tasks[task_id] for _, task_id in space.ended]
         requests = [(row.request_id, row.task_id) for row in rows if row.request_id]
         members = sorted(task_id for _, task_id in space.ended if space.is_member(task_id))
         return Adoption(
@@ -139,7 +125,7 @@ class MemoryStore:
             unfinished,
             requests,
             [(kind, key, space.notes[kind, key]) for kind, key in sorted(space.notes)],
-            [space.tasks[task_id].as_stored() for task_id in members],
+            [_stored(space.tasks[task_id]) for task_id in members],
         )
 
     async def commit(self, batches: list[NamespaceBatch]) -> None:
@@ -164,7 +150,7 @@ class MemoryStore:
         self._check_open()
         space = self._namespaces.get(clean_text(namespace))
         tasks = space.tasks if space else {}
-        return [kept.as_stored() if (kept := tasks.get(task_id)) else None for task_id in task_ids]
+        return [_stored(row) if (row := tasks.get(task_id)) else None for task_id in task_ids]
 
     async def query(
         self, namespace: str, query: TaskQuery, limit: int, bytes_max: int = 3 << 20
@@ -177,13 +163,13 @@ class MemoryStore:
         after_id = query.after_id
         while space is not None and (ids := _next_ids(space.ids, after_id, query.descending)):
             for task_id in ids:
-                kept = space.tasks.get(task_id)
-                if kept is None or not matches(kept.row, query):
+                row = space.tasks.get(task_id)
+                if row is None or not matches(row, query):
                     continue
-                bytes_max -= len(kept.row.record) + len(kept.spec)
+                bytes_max -= len(row.record) + len(row.spec or b"")
                 if len(found) >= limit or (found and bytes_max < 0):
                     return found
-                found.append(kept.as_stored())
+                found.append(_stored(row))
             after_id = ids[-1]
             await asyncio.sleep(0)
         return found
@@ -216,6 +202,21 @@ def matches(row: TaskRow, query: TaskQuery) -> bool:
         and (not query.end_to_ms or 0 < row.end_ms < query.end_to_ms)
         and all(row.labels.get(key) == value for key, value in query.labels)
     )
+
+
+def _stored(row: TaskRow) -> StoredTask:
+    """A task as it is answered."""
+    return StoredTask(row.task_id, row.record, row.spec or b"")
+
+
+def _insert(items: list[_T], item: _T) -> None:
+    """Keep ``items`` sorted and without repeats. Most come in order: those go to the end at once."""
+    if not items or items[-1] < item:
+        items.append(item)
+        return
+    where = bisect_left(items, item)
+    if items[where] != item:
+        items.insert(where, item)
 
 
 def _cleaned(query: TaskQuery) -> TaskQuery:
