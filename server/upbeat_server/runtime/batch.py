@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from upbeat_server.runtime.watchers import change_of
+from upbeat_server.runtime.changes import commit_of
 from upbeat_server.store import codec
 from upbeat_server.store.store import NamespaceBatch, TaskRow
 
@@ -22,22 +22,21 @@ def batch_of(namespace: Namespace) -> NamespaceBatch:
         record, spec = task.record, task.spec
         if task.spec_bytes is None and not task.stored_state:
             task.spec_bytes = codec.encode_spec(spec)  # A child: nobody submitted it.
-        encoded[task.task_id] = row = codec.encode_record(record)
-        rows.append(
-            TaskRow(
-                record.task_id,
-                record.state,
-                spec.type,
-                spec.priority,
-                record.create_ms,
-                record.end_ms,
-                record.parent_id,
-                row,
-                task.spec_bytes,
-                record.request_id,
-                spec.labels,
-            )
+        task_id = task.task_id
+        encoded[task_id] = row = TaskRow(
+            task_id,
+            record.state,
+            spec.type,
+            spec.priority,
+            record.create_ms,
+            record.end_ms,
+            record.parent_id,
+            codec.encode_record(record),
+            task.spec_bytes,
+            record.request_id,
+            spec.labels,
         )
+        rows.append(row)
     engine = namespace.engine
     notes = [(kind, key, value) for (kind, key), value in namespace.notes.items()]
     return NamespaceBatch(namespace.name, engine.epoch, namespace.now_ms(), engine.revision, rows, notes)
@@ -45,15 +44,15 @@ def batch_of(namespace: Namespace) -> NamespaceBatch:
 
 def publish(namespace: Namespace) -> None:
     """Tell the watches what the commit changed."""
-    encoded = namespace.encoded
-    changes = []
-    for task_id, row in encoded.items():  # By revision, as the batch was.
-        task = namespace.dirty[task_id]
-        changes.append(change_of(task.record, task.spec, row, task.stored_state, task.spec_size))
+    rows = list(namespace.encoded.values())  # By revision, as the batch was.
+    dirty = namespace.dirty
+    tasks = [dirty[task_id] for task_id in namespace.encoded]
+    commit = commit_of(tasks, rows)
+    for task in tasks:
         task.stored_state = task.record.state
         task.spec_bytes = None
     namespace.revision = namespace.engine.revision
-    namespace.task_watches.publish(changes, namespace.revision)
+    namespace.task_watches.publish(commit, namespace.revision)
 
 
 def _revision(task: Task) -> int:

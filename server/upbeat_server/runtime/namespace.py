@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from upbeat_server.runtime.bounds import RuntimeBounds
     from upbeat_server.runtime.inbox import Letter
     from upbeat_server.runtime.sessions import AgentSession
+    from upbeat_server.store.store import TaskRow
 
 
 class Route(Protocol):
@@ -51,7 +52,7 @@ class Namespace:
         self.commands: list[Command] = []
         self.dirty: dict[TaskId, Task] = {}
         self.notes: dict[tuple[str, str], bytes | None] = {}  # By kind and key; None: removed.
-        self.encoded: dict[TaskId, bytes] = {}
+        self.encoded: dict[TaskId, TaskRow] = {}
         self.revision = engine.revision  # Of the last commit.
         self.routes: dict[int, Route] = {}
         self.sessions: dict[int, AgentSession] = {}
@@ -79,10 +80,9 @@ class Namespace:
 
     def snapshot(self, task: Task) -> TaskSnapshot:
         """A live task as it is now; its record is copied by way of its bytes."""
-        encoded = self.encoded.get(task.task_id)
-        if encoded is None:
-            encoded = codec.encode_record(task.record)
-        return TaskSnapshot(encoded, task.spec, task.progress)
+        row = self.encoded.get(task.task_id)
+        record = codec.encode_record(task.record) if row is None else row.record
+        return TaskSnapshot(record, task.spec, task.progress)
 
     def committed(self, task_id: TaskId) -> TaskSnapshot | None:
         """A live task as it is durable; None when only the store knows."""

@@ -10,14 +10,13 @@ much of it waits the oldest is dropped.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from upbeat_server.engine import reasons
-from upbeat_server.engine.model import FINISHED, Refusal, TaskId
+from upbeat_server.engine.model import FINISHED, Refusal
 from upbeat_server.runtime.refused import Refused, refused
 from upbeat_server.runtime.snapshot import TaskSnapshot
 
@@ -25,28 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from upbeat_server.engine.commands import TaskProgressed
-    from upbeat_server.engine.model import TaskRecord, TaskSpec
+    from upbeat_server.engine.model import TaskId
     from upbeat_server.runtime.bounds import WatchBounds
+    from upbeat_server.runtime.changes import Change, Commit
     from upbeat_server.store.store import TaskQuery
-
-
-class Change(msgspec.Struct):
-    """What one commit made of one task."""
-
-    revision: int
-    task_id: TaskId
-    state: int
-    state_before: int  # 0: the task is new.
-    parent_id: int
-    create_ms: int
-    end_ms: int
-    record: bytes
-    spec: TaskSpec
-    size: int  # Bytes that keeping it holds on to.
-
-    def snapshot(self) -> TaskSnapshot:
-        """The task after the commit."""
-        return TaskSnapshot(self.record, self.spec)
 
 
 class Left(msgspec.Struct):
@@ -67,24 +48,6 @@ class Progress(msgspec.Struct):
 
 
 WatchEvent: TypeAlias = TaskSnapshot | Left | Progress
-
-
-def change_of(
-    record: TaskRecord, spec: TaskSpec, encoded: bytes, state_before: int, spec_size: int
-) -> Change:
-    """The change that a commit of this record is; ``spec_size`` is that of its spec as it is stored."""
-    return Change(
-        record.revision,
-        TaskId(record.task_id),
-        record.state,
-        state_before,
-        record.parent_id,
-        record.create_ms,
-        record.end_ms,
-        encoded,
-        spec,
-        len(encoded) + spec_size + 256,
-    )
 
 
 def matches(query: TaskQuery, change: Change, state: int) -> bool:
@@ -227,7 +190,8 @@ class TaskWatches:
     def __init__(self, bounds: WatchBounds, revision: int) -> None:
         self.bounds = bounds
         self.revision = revision
-        self._ring: deque[Change] = deque()
+        self._ring: deque[Commit] = deque()
+        self._ring_events = 0
         self._ring_size = 0
         self._ring_floor = revision  # Changes after this one are in the ring.
         self._wide: list[TaskWatch] = []
@@ -284,12 +248,16 @@ class TaskWatches:
             if not watches:
                 del self._by_task[watch.task_id]
 
-    def publish(self, changes: list[Change], revision: int) -> None:
-        """One commit's changes, by revision."""
+    def publish(self, commit: Commit, revision: int) -> None:
+        """What one commit changed."""
         self.revision = max(self.revision, revision)
-        self._ring.extend(changes)
-        self._ring_size += sum(change.size for change in changes)
+        self._ring.append(commit)
+        self._ring_events += len(commit.rows)
+        self._ring_size += commit.size
         self._trim()
+        if not self._wide and not self._by_task:
+            return
+        changes = commit.changes()
         for watch in self._wide:
             for change in changes:
                 watch.offer(change)
@@ -328,13 +296,15 @@ class TaskWatches:
             yield from list(watches)
 
     def _ring_after(self, revision: int) -> list[Change]:
-        changes = list(self._ring)
-        return changes[bisect_right(changes, revision, key=lambda change: change.revision) :]
+        late = [commit for commit in self._ring if commit.revision > revision]
+        return [change for commit in late for change in commit.changes() if change.revision > revision]
 
     def _trim(self) -> None:
+        """Forget the oldest commits; a single one that is too much is not kept at all."""
         ring, bounds = self._ring, self.bounds
-        while ring and (len(ring) > bounds.ring_events_max or self._ring_size > bounds.ring_bytes_max):
+        while self._ring_events > bounds.ring_events_max or self._ring_size > bounds.ring_bytes_max:
             oldest = ring.popleft()
+            self._ring_events -= len(oldest.rows)
             self._ring_size -= oldest.size
             self._ring_floor = oldest.revision
 

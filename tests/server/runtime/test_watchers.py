@@ -9,21 +9,40 @@ import pytest
 from upbeat_server.engine import reasons
 from upbeat_server.engine.commands import TaskProgressed
 from upbeat_server.engine.model import Refusal, TaskId, TaskRecord, TaskSpec, TaskState
+from upbeat_server.engine.queue import Signature, requirement_of
+from upbeat_server.engine.task import Task
 from upbeat_server.runtime.bounds import WatchBounds
+from upbeat_server.runtime.changes import Commit, commit_of
 from upbeat_server.runtime.refused import Refused
 from upbeat_server.runtime.snapshot import TaskSnapshot
-from upbeat_server.runtime.watchers import Left, Progress, TaskWatch, TaskWatches, change_of, matches
+from upbeat_server.runtime.watchers import Left, Progress, TaskWatch, TaskWatches, matches
 from upbeat_server.store import codec
-from upbeat_server.store.store import TaskQuery
+from upbeat_server.store.store import TaskQuery, TaskRow
 
 
-def change(revision: int, task_id: int = 1, state: int = 2, before: int = 0, **spec: Any) -> Any:
+def task(revision: int, task_id: int = 1, state: int = 2, before: int = 0, **spec: Any) -> Task:
+    """A task as a turn leaves it that made its change of that revision."""
     record = TaskRecord(task_id, state, 1_000 + task_id, revision=revision)
     if state >= TaskState.COMPLETED:
         record.end_ms = 5_000
     spec.setdefault("type", "echo")
     wanted = TaskSpec(**spec)
-    return change_of(record, wanted, codec.encode_record(record), before, len(codec.encode_spec(wanted)))
+    changed = Task(record, wanted, Signature(requirement_of(wanted), None))
+    changed.stored_state = before
+    changed.spec_size = len(codec.encode_spec(changed.spec))
+    return changed
+
+
+def commit(*tasks: Task) -> Commit:
+    """What a commit of these tasks changed."""
+    rows = [
+        TaskRow(
+            task.task_id, task.record.state, task.spec.type, task.spec.priority, task.record.create_ms,
+            task.record.end_ms, task.record.parent_id, codec.encode_record(task.record),
+        )
+        for task in tasks
+    ]  # fmt: skip
+    return commit_of(list(tasks), rows)
 
 
 async def taken(watch: TaskWatch) -> list[str]:
@@ -44,7 +63,7 @@ async def test_a_watch_is_told_in_commit_order_and_only_what_it_asked_for() -> N
     wide = watches.open(None, None, False, 0)
     one = watches.open(None, TaskId(2), False, 0)
     queued = watches.open(TaskQuery(states=(2,)), None, False, 0)
-    watches.publish([change(1, 1), change(2, 2), change(3, 1, 3, before=2)], 3)
+    watches.publish(commit(task(1, 1), task(2, 2), task(3, 1, 3, before=2)), 3)
     assert await taken(wide) == ["task 1 at 1", "task 2 at 2", "task 1 at 3"]
     assert await taken(one) == ["task 2 at 2"]
     assert await taken(queued) == ["task 1 at 1", "task 2 at 2", "left 1"]
@@ -54,7 +73,7 @@ async def test_a_watch_is_told_in_commit_order_and_only_what_it_asked_for() -> N
 async def test_a_task_that_never_matched_does_not_leave() -> None:
     watches = TaskWatches(WatchBounds(), 0)
     watch = watches.open(TaskQuery(states=(2,), types=("other",)), None, False, 0)
-    watches.publish([change(1), change(2, 1, 3, before=2), change(3, 1, 4, before=3)], 3)
+    watches.publish(commit(task(1), task(2, 1, 3, before=2), task(3, 1, 4, before=3)), 3)
     assert await taken(watch) == []
     assert watch.revision == 3
 
@@ -62,14 +81,15 @@ async def test_a_task_that_never_matched_does_not_leave() -> None:
 async def test_the_watch_of_one_task_ends_with_it() -> None:
     watches = TaskWatches(WatchBounds(), 0)
     watch = watches.open(None, TaskId(1), False, 0)
-    watches.publish([change(1, 1, 4, before=3)], 1)
+    watches.publish(commit(task(1, 1, 4, before=3)), 1)
     assert await taken(watch) == ["task 1 at 1"]
     assert await watch.take(10, 1_000) is None
 
 
 async def test_a_watch_resumes_from_the_ring_or_not_at_all() -> None:
     watches = TaskWatches(WatchBounds(ring_events_max=3), 10)
-    watches.publish([change(revision, revision) for revision in range(11, 16)], 15)
+    for revision in range(11, 16):
+        watches.publish(commit(task(revision, revision)), revision)
     watch = watches.open(None, None, False, 13)
     assert await taken(watch) == ["task 14 at 14", "task 15 at 15"]
     assert await taken(watches.open(None, None, False, 12)) == [f"task {n} at {n}" for n in (13, 14, 15)]
@@ -82,18 +102,35 @@ async def test_a_watch_resumes_from_the_ring_or_not_at_all() -> None:
 
 async def test_the_ring_is_bounded_in_bytes_too() -> None:
     watches = TaskWatches(WatchBounds(ring_bytes_max=1_000), 0)
-    watches.publish([change(revision) for revision in range(1, 50)], 49)
+    for revision in range(1, 50):
+        watches.publish(commit(task(revision)), revision)
     with pytest.raises(Refused):
         watches.open(None, None, False, 10)
     assert await taken(watches.open(None, None, False, 48)) == ["task 1 at 49"]
 
 
+async def test_a_commit_is_resumed_from_within_and_forgotten_whole() -> None:
+    watches = TaskWatches(WatchBounds(ring_events_max=5), 0)
+    watches.publish(commit(task(1, 1), task(3, 2), task(4, 3)), 5)
+    assert await taken(watches.open(None, None, False, 3)) == ["task 3 at 4"]
+    watches.publish(commit(task(6, 4), task(8, 5), task(9, 6)), 9)
+    assert await taken(watches.open(None, None, False, 6)) == ["task 5 at 8", "task 6 at 9"]
+    with pytest.raises(Refused) as caught:
+        watches.open(None, None, False, 3)
+    assert caught.value.refusal.metadata == {"oldest": "4", "newest": "9"}
+    watches.publish(commit(*[task(revision) for revision in range(10, 16)]), 15)
+    with pytest.raises(Refused):
+        watches.open(None, None, False, 14)
+    watches.publish(commit(task(16)), 16)
+    assert await taken(watches.open(None, None, False, 15)) == ["task 1 at 16"]
+
+
 async def test_a_slow_watch_is_ended_with_where_to_resume() -> None:
     watches = TaskWatches(WatchBounds(watch_events_max=2), 0)
     watch = watches.open(None, None, False, 0)
-    watches.publish([change(1)], 1)
+    watches.publish(commit(task(1)), 1)
     await watch.take(10, 1_000)
-    watches.publish([change(revision) for revision in range(2, 6)], 5)
+    watches.publish(commit(*[task(revision) for revision in range(2, 6)]), 5)
     with pytest.raises(Refused) as caught:
         await watch.take(10, 1_000)
     assert caught.value.refusal.reason == reasons.SLOW_READER
@@ -102,7 +139,7 @@ async def test_a_slow_watch_is_ended_with_where_to_resume() -> None:
 
 async def test_a_watch_that_is_too_far_behind_to_hold_what_it_missed_is_told_to_begin_anew() -> None:
     watches = TaskWatches(WatchBounds(watch_events_max=2), 0)
-    watches.publish([change(revision) for revision in range(1, 5)], 4)
+    watches.publish(commit(*[task(revision) for revision in range(1, 5)]), 4)
     with pytest.raises(Refused) as refused:
         watches.open(None, None, False, 1)
     assert refused.value.refusal.reason == reasons.REVISION_OUT_OF_RANGE
@@ -114,7 +151,7 @@ async def test_progress_goes_to_those_who_want_it_and_the_oldest_makes_room() ->
     watches = TaskWatches(WatchBounds(progress_events_max=2), 0)
     wants = watches.open(None, TaskId(1), True, 0)
     other = watches.open(None, TaskId(1), False, 0)
-    watches.publish([change(1, 1, 3)], 1)
+    watches.publish(commit(task(1, 1, 3)), 1)
     for sequence in range(1, 5):
         watches.publish_progress(TaskProgressed(TaskId(1), 1, 0.5, "", b"x", sequence))
     watches.publish_progress(TaskProgressed(TaskId(2), 1, 0.5, "", b"x", 9))
@@ -152,5 +189,5 @@ async def test_ending_ends_all_and_closing_is_idempotent() -> None:
     ],
 )
 def test_a_change_matches_as_a_row_would(query: TaskQuery, wanted: bool) -> None:
-    done = change(1, state=4, before=3, labels={"team": "a"})
+    (done,) = commit(task(1, state=4, before=3, labels={"team": "a"})).changes()
     assert matches(query, done, done.state) is wanted
