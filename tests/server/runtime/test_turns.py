@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 async def test_while_one_commit_is_in_flight_the_next_batch_gathers() -> None:
     store = TroubledStore()
-    async with running(store) as orchestrator:
+    all_in_one_turn = RuntimeBounds(loop=LoopBounds(turn_budget_ms=60_000.0))
+    async with running(store, bounds=all_in_one_turn) as orchestrator:
         await submit(orchestrator)
         commits = store.commits
         store.hold()
