@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def batch_of(namespace: Namespace) -> NamespaceBatch:
     """Encode each changed task once; notes come as they are kept."""
     encoded = namespace.encoded
-    rows: list[TaskRow] = []
+    encode_record = codec.encode_record
     tasks = sorted(namespace.dirty.values(), key=_revision)
     for task in tasks:
-        record, spec = task.record, task.spec
-        if task.spec_bytes is None and not task.stored_state:
-            task.spec_bytes = codec.encode_spec(spec)  # A child: nobody submitted it.
+        record, spec, spec_bytes = task.record, task.spec, task.spec_bytes
+        if spec_bytes is None and not task.stored_state:
+            spec_bytes = codec.encode_spec(spec)  # A child: nobody submitted it.
         task_id = task.task_id
-        encoded[task_id] = row = TaskRow(
+        encoded[task_id] = TaskRow(
             task_id,
             record.state,
             spec.type,
@@ -31,13 +31,13 @@ def batch_of(namespace: Namespace) -> NamespaceBatch:
             record.create_ms,
             record.end_ms,
             record.parent_id,
-            codec.encode_record(record),
-            task.spec_bytes,
+            encode_record(record),
+            spec_bytes,
             record.request_id,
             spec.labels,
         )
-        rows.append(row)
     engine = namespace.engine
+    rows = list(encoded.values())
     notes = [(kind, key, value) for (kind, key), value in namespace.notes.items()]
     return NamespaceBatch(namespace.name, engine.epoch, namespace.now_ms(), engine.revision, rows, notes)
 
