@@ -31,6 +31,10 @@ SQLITE_MIN = (3, 51, 3)
 APPLICATION_ID = 0x75706274  # "upbt"
 BUSY_TIMEOUT_MS = 5_000
 
+WRITER_CACHE_KIB = 16_384
+"""Room for the pages that commits go back to. A commit that splits a page, and nearly every one does, walks
+all pages of the cache when it ends, so more room costs more than it saves."""
+
 
 def sql_file(name: str) -> str:
     """The text of a file below ``queries`` or ``migrations``."""
@@ -180,7 +184,7 @@ def _set_up(connection: apsw.Connection, path: Path) -> None:
             f"the file system cannot hold a write-ahead log (journal mode {mode}): use another"
         )
     _set(connection, synchronous="full", fullfsync="on", checkpoint_fullfsync="on", wal_autocheckpoint=0)
-    _set(connection, mmap_size=0, cache_size=-65_536, temp_store="memory")
+    _set(connection, mmap_size=0, cache_size=-WRITER_CACHE_KIB, temp_store="memory")
 
 
 def _set(connection: apsw.Connection, **settings: int | str) -> None:
