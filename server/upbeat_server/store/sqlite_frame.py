@@ -17,7 +17,7 @@ from upbeat_server.store.store import StaleEpoch
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from upbeat_server.store.store import NamespaceBatch, TaskRow
+    from upbeat_server.store.store import NamespaceBatch
 
 _encode = msgspec.json.Encoder().encode
 
@@ -31,6 +31,12 @@ class Frame(msgspec.Struct, frozen=True):
     labels: str
     notes: str
     payload: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes, nearly: text may have characters of several."""
+        texts = self.spaces, self.tasks, self.specs, self.labels, self.notes
+        return len(self.payload) + sum(map(len, texts))
 
     def bindings(self) -> tuple[str, str, str, str, str, bytes]:
         """In the order of the view."""
@@ -86,16 +92,6 @@ def _notes(
             parts.append(value)
             offset += len(value)
     return rows
-
-
-def size_of(batches: Iterable[NamespaceBatch]) -> int:
-    """Bytes of payload, and a little for each row."""
-    size = 0
-    for batch in batches:
-        rows: list[TaskRow] = batch.rows
-        size += sum(200 + len(row.record) + len(row.spec or b"") for row in rows)
-        size += sum(100 + len(value or b"") for _, _, value in batch.notes)
-    return size
 
 
 def _text(rows: list[tuple[Any, ...]]) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import apsw
 
-from upbeat_server.store.sqlite_frame import Frame, frame_of, size_of
+from upbeat_server.store.sqlite_frame import Frame, frame_of
 from upbeat_server.store.sqlite_schema import BUSY_TIMEOUT_MS
 from upbeat_server.store.store import (
     NamespaceBatch,
@@ -58,7 +58,7 @@ class _Job:
         self.batches = batches
         self.frame = frame  # Of the batches, for when nothing else is written with them.
         self.work = work
-        self.bytes = size_of(batches or ())
+        self.size = 0 if frame is None else frame.size
         self.done: Future[Any] = Future()
 
 
@@ -112,14 +112,14 @@ class Writer:
 
     def _group(self, first: _Job) -> list[_Job]:
         """The first commit and those that wait behind it."""
-        jobs, size = [first], first.bytes
+        jobs, size = [first], first.size
         while not self._jobs.empty():
             job = self._jobs.get()
-            if job is None or job.batches is None or size + job.bytes > GROUP_BYTES_MAX:
+            if job is None or job.batches is None or size + job.size > GROUP_BYTES_MAX:
                 self._hold(job)
                 break
             jobs.append(job)
-            size += job.bytes
+            size += job.size
         return [job for job in jobs if job.done.set_running_or_notify_cancel()]
 
     def _hold(self, job: _Job | None) -> None:
