@@ -167,7 +167,7 @@ async def keep_rate(stream: TaskStream, load: Load, steady: Steady) -> None:
 async def main(address: str, load: Load) -> None:
     """Carry out a load and print what it came to."""
     stream = TaskStream(address)
-    steady = Steady(load.warm_up_s, load.seconds)
+    steady = Steady(load.warm_up_s, load.seconds, load.window)
     samples: list[float] = []
     try:
         if load.per_second:

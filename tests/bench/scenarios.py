@@ -30,15 +30,14 @@ class Scenario:
     name: str
     run: Callable[[Terms, Found], Iterable[Outcome]]
     is_long: bool = False
-    """Too long for a quick run."""
+    """Too long for a quick run, unless it is asked for by its name."""
     needs: str = ""
     """A scenario that has to run before, because this one goes by what it found."""
 
 
-def _plain(store: str, agents: int, slots: int) -> Scenario:
-    return Scenario(
-        f"throughput.{store}.{agents}x{slots}", lambda terms, _: throughput.plain(terms, store, agents, slots)
-    )
+def _plain(store: str, agents: int, slots: int, *, is_long: bool = False) -> Scenario:
+    name = f"throughput.{store}.{agents}x{slots}"
+    return Scenario(name, lambda terms, _: throughput.plain(terms, store, agents, slots), is_long=is_long)
 
 
 SCENARIOS = (
@@ -49,10 +48,10 @@ SCENARIOS = (
     _plain("durable", 50, 64),
     _plain("memory", 50, 64),
     _plain("durable", 500, 16),
-    _plain("durable", 2_000, 8),
-    Scenario("throughput.durable.queued", lambda terms, _: throughput.queued(terms)),
-    Scenario("throughput.durable.varied", lambda terms, _: throughput.varied(terms)),
-    Scenario("throughput.durable.retention", lambda terms, _: throughput.retention(terms)),
+    _plain("durable", 2_000, 8, is_long=True),
+    Scenario("throughput.durable.queued", lambda terms, _: throughput.queued(terms), is_long=True),
+    Scenario("throughput.durable.varied", lambda terms, _: throughput.varied(terms), is_long=True),
+    Scenario("throughput.durable.retention", lambda terms, _: throughput.retention(terms), is_long=True),
     Scenario("closed_loop.memory", lambda terms, _: latency.closed_loop(terms, "memory")),
     Scenario("closed_loop.durable", lambda terms, _: latency.closed_loop(terms, "durable")),
     Scenario(
@@ -73,8 +72,12 @@ SCENARIOS = (
 
 def chosen(only: str, terms: Terms, among: Iterable[Scenario]) -> list[Scenario]:
     """Scenarios whose name contains ``only``, and what they need, in the order they are run."""
+
+    def is_left_out(scenario: Scenario) -> bool:
+        return terms.is_quick and scenario.is_long and scenario.name != only
+
     known = list(among)
-    names = {each.name for each in known if only in each.name and not (terms.is_quick and each.is_long)}
+    names = {each.name for each in known if only in each.name and not is_left_out(each)}
     if not terms.rate:
         names |= {each.needs for each in known if each.name in names and each.needs}
     return [each for each in known if each.name in names]

@@ -26,4 +26,4 @@ class Terms:
     @property
     def latency_seconds(self) -> float:
         """How long latencies of one at a time are taken."""
-        return 1.5 if self.is_quick else 6.0
+        return 1.0 if self.is_quick else 6.0

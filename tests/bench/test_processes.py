@@ -92,6 +92,18 @@ def test_only_what_comes_back_after_the_warm_up_counts_and_only_for_a_fixed_time
     assert capsys.readouterr().out == "steady\n"
 
 
+def test_a_wide_window_is_seen_three_times_however_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = HandClock()
+    monkeypatch.setattr(steady_module, "time", clock)
+    steady = Steady(warm_up_s=1.0, seconds=1.0, window=100)
+    answers = []
+    for at, count in ((103.0, 60), (104.0, 60), (107.0, 150), (110.0, 149), (113.5, 1)):
+        clock.now = at
+        answers.append((steady.has_begun, steady.add(count)))
+    assert answers == [(False, False), (False, False), (True, False), (True, False), (True, True)]
+    assert steady.result() == {"counted": 300.0, "seconds": pytest.approx(9.5), "slowest_second": 0.0}
+
+
 def test_samples_of_a_store_that_is_not_purged_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = throughput.purged([900, 1_000, 400, 700], 3_000)
     assert (facts["times_fewer"], facts["tasks_in_store_min"], facts["tasks_in_store_max"]) == (1, 400, 1_000)

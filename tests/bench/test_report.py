@@ -147,6 +147,8 @@ def test_scenarios_are_chosen_by_a_word_and_bring_what_they_need() -> None:
 
     assert names("", FULL) == ["first", "second.small", "second.large"]
     assert names("", QUICK) == ["first", "second.small"]
+    assert names("second.large", QUICK) == ["first", "second.large"]
+    assert names("large", QUICK) == []
     assert names("large", FULL) == ["first", "second.large"]
     assert names("large", Terms(rate=5.0)) == ["second.large"]
     assert names("third", FULL) == []
