@@ -24,7 +24,8 @@ from upbeat_server.engine.model import Error, ResultOutcome, Usage
 from upbeat_server.rpc.bus_frames import BusReader, read_acks, read_subscribes, write_bus, write_publish_acks
 from upbeat_server.rpc.faults import Faults, cut_bytes, is_agent, is_plain, is_reason, is_type, read_labels
 from upbeat_server.rpc.ids import lease_number, lease_text, read_session_id, task_text
-from upbeat_server.rpc.parts import fill_duration, fill_error, fill_payload
+from upbeat_server.rpc.item_writer import AssignmentWriter, write_answers
+from upbeat_server.rpc.parts import fill_duration
 from upbeat_server.rpc.values import read_payload
 from upbeat_server.runtime.refused import Refused, invalid
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from upbeat.v1 import payload_pb2
     from upbeat_server.engine.limits import Limits
     from upbeat_server.runtime.bounds import PayloadBounds
-    from upbeat_server.runtime.outbox import AgentOutbox, Assignment, Parcel
+    from upbeat_server.runtime.outbox import AgentOutbox, Parcel
 
 SLOTS_MAX = 10_000
 CAPABILITIES_MAX = 256
@@ -238,28 +239,31 @@ class FrameWriter:
     """Writes the frames to one agent."""
 
     def __init__(self, namespace: str, limits: Limits, payloads: PayloadBounds, server_version: str) -> None:
-        self._namespace = namespace
+        self._assignments = AssignmentWriter(namespace)
         self._limits = limits
         self._payloads = payloads
         self._server_version = server_version
 
-    def write(self, parcel: Parcel) -> agent_service_pb2.ConnectResponse:
+    def write(self, parcel: Parcel) -> bytes:
         """One frame."""
+        parts: list[bytes] = []
+        if parcel.has_control:
+            parts.append(self._control(parcel).SerializeToString())
+        if parcel.assignments:
+            self._assignments.write(parcel.assignments, parts)
+        if parcel.answers:
+            write_answers(parcel.answers, parts)
+        return b"".join(parts)
+
+    def _control(self, parcel: Parcel) -> agent_service_pb2.ConnectResponse:
+        """Everything but assignments and answers to results."""
         message = agent_service_pb2.ConnectResponse()
         if parcel.welcome is not None:
             self._welcome(message.welcome, parcel)
-        add = message.assignments.add
-        for assignment in parcel.assignments:
-            self._assignment(add(), assignment)
         for cancel in parcel.cancels:
             added = message.cancels.add(lease_id=lease_text(cancel.lease_id), reason=cancel.reason)
             if cancel.grace_ms:
                 fill_duration(added.grace, cancel.grace_ms)
-        for answer in parcel.answers:
-            lease = answer.lease if isinstance(answer.lease, str) else lease_text(answer.lease)
-            ack = message.result_acks.add(lease_id=lease, outcome=answer.outcome)
-            if answer.error is not None:
-                fill_error(ack.error, answer.error)
         if parcel.bus is not None:
             write_bus(parcel.bus, message)
             write_publish_acks(parcel.bus, message)
@@ -286,35 +290,6 @@ class FrameWriter:
         message.output_bytes_max = self._payloads.output_bytes_max
         message.frame_bytes_max = self._payloads.frame_bytes_max
         message.server_version = self._server_version
-
-    def _assignment(self, message: agent_service_pb2.Assignment, assignment: Assignment) -> None:
-        spec = assignment.spec
-        message.task_id = text = task_text(assignment.task_id)
-        message.lease_id = lease_text(assignment.lease_id)
-        message.attempt = assignment.attempt
-        message.type = spec.type
-        fill_payload(message.input, spec.input)
-        fill_duration(message.time_remaining, max(assignment.time_remaining_ms, 0))
-        if spec.labels:
-            message.labels.update(spec.labels)
-        if spec.traceparent:
-            message.traceparent = spec.traceparent
-        # Task ids are unique within a namespace only. What a child is to its collaboration is the same if
-        # the collaboration should ever make it anew.
-        message.idempotency_key = f"{self._namespace}/{text}"
-        if assignment.parent_id:
-            message.parent_task_id = parent = task_text(assignment.parent_id)
-            message.idempotency_key = f"{self._namespace}/{parent}/{assignment.member}"
-            for entry in spec.context:
-                fill_payload(message.context.add(name=entry.name).payload, entry.payload)
-        progress = assignment.last_progress
-        if progress is not None:
-            last = message.last_progress
-            last.lease_id = lease_text(progress.lease_id)
-            last.fraction = progress.fraction
-            last.message = progress.message
-            last.chunk = progress.chunk
-            last.sequence = progress.sequence
 
 
 def _bound(name: str, count: int, most: int = ITEMS_MAX) -> None:

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 from upbeat.v1 import task_service_pb2 as pb
 from upbeat_server.engine import reasons
 from upbeat_server.engine.events import Submission
-from upbeat_server.engine.model import Refusal, TaskState
 from upbeat_server.rpc.faults import is_ascii
-from upbeat_server.rpc.ids import task_text
+from upbeat_server.rpc.item_writer import write_accepted, write_finished
 from upbeat_server.rpc.pace import Pace
-from upbeat_server.rpc.parts import fill_error, fill_payload
 from upbeat_server.rpc.refusals import refusal_message
 from upbeat_server.rpc.stream_life import StreamLife
 from upbeat_server.rpc.validate import REQUEST_ID_CHARS_MAX
@@ -20,6 +18,7 @@ from upbeat_server.runtime.refused import Refused, invalid
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from upbeat_server.engine.model import Refusal
     from upbeat_server.rpc.method import Stream
     from upbeat_server.rpc.validate import SubmissionReader
     from upbeat_server.runtime.orchestrator import Orchestrator
@@ -116,29 +115,17 @@ class SubmissionCall:
         self._life.end(None)
 
 
-def write_parcel(parcel: SubmissionParcel) -> pb.StreamTasksResponse:
+def write_parcel(parcel: SubmissionParcel) -> bytes:
     """One frame to a submitter."""
-    message = pb.StreamTasksResponse(window=parcel.window)
-    add = message.accepted.add
-    for request_id, task_id in parcel.accepted:
-        add(request_id=request_id, task_id=task_text(task_id))
-    for request_id, refusal in parcel.refused:
-        message.refused.add(request_id=request_id, error=refusal_message(refusal))
-    add_finished = message.finished.add
-    for finished in parcel.finished:
-        record = finished.record
-        added = add_finished(
-            request_id=finished.request_id,
-            task_id=task_text(record.task_id),
-            state=record.state,
-            attempt_count=record.attempt,
-        )
-        if record.state == TaskState.COMPLETED:
-            if record.output is not None:
-                fill_payload(added.output, record.output)
-        elif record.error is not None:
-            fill_error(added.error, record.error)
-    return message
+    parts: list[bytes] = []
+    if parcel.window or parcel.refused:
+        message = pb.StreamTasksResponse(window=parcel.window)
+        for request_id, refusal in parcel.refused:
+            message.refused.add(request_id=request_id, error=refusal_message(refusal))
+        parts.append(message.SerializeToString())
+    write_accepted(parcel.accepted, parts)
+    write_finished(parcel.finished, parts)
+    return b"".join(parts)
 
 
 def namespace_mismatch(field: str, namespace: str) -> Refused:

@@ -48,7 +48,7 @@ class Cancellation(msgspec.Struct, frozen=True):
     grace_ms: int = 0  # For winding up; 0: as the agent likes.
 
 
-class ResultAnswer(msgspec.Struct):
+class ResultAnswer(msgspec.Struct, gc=False):
     """The answer to one result; ``lease`` is text when it was no lease id."""
 
     lease: int | str
@@ -67,6 +67,11 @@ class Parcel(msgspec.Struct):
     error: Refusal | None = None
     bus: BusParcel | None = None
 
+    @property
+    def has_control(self) -> bool:
+        """Whether there is more than assignments and answers."""
+        return bool(self.cancels or self.welcome or self.bus or self.drain or self.error)
+
 
 class AgentOutbox:
     """What waits for the writer of one agent's stream."""
@@ -76,7 +81,7 @@ class AgentOutbox:
         self._welcome: Welcome | None = None
         self._assignments: dict[int, Assignment] = {}
         self._cancels: dict[int, Cancellation] = {}
-        self._answers: deque[ResultAnswer] = deque()
+        self._answers: list[ResultAnswer] = []
         self._errors: deque[Refusal] = deque()
         self.mail = Mailbag(bounds)
         self._drain = ""
@@ -158,10 +163,11 @@ class AgentOutbox:
         room = self._bounds.frame_items_max
         if self._errors:
             parcel.error = self._errors.popleft()
-        answers = self._answers
-        while answers and len(parcel.answers) < room:
-            parcel.answers.append(answers.popleft())
-        self._pack_assignments(parcel, room - len(parcel.answers))
+        if self._answers:
+            parcel.answers = self._answers[:room]
+            del self._answers[:room]
+        if self._assignments:
+            parcel.assignments = self._pack_assignments(max(room - len(parcel.answers), 1))
         if self._cancels:
             for lease_id in list(islice(self._cancels, room)):
                 parcel.cancels.append(self._cancels.pop(lease_id))
@@ -169,21 +175,26 @@ class AgentOutbox:
             parcel.bus = self.mail.pack()
         return parcel
 
-    def _pack_assignments(self, parcel: Parcel, items_max: int) -> None:
-        assignments = self._assignments
-        size = 0
-        while assignments and len(parcel.assignments) < max(items_max, 1):
-            lease_id = next(iter(assignments))
-            size_next = _size_of(assignments[lease_id])
-            if parcel.assignments and size + size_next > self._bounds.frame_bytes_max:
-                return
-            size += size_next
-            parcel.assignments.append(assignments.pop(lease_id))
+    def _pack_assignments(self, items_max: int) -> list[Assignment]:
+        waiting = self._assignments
+        bytes_left = self._bounds.frame_bytes_max
+        packed: list[Assignment] = []
+        for assignment in islice(waiting.values(), items_max):
+            bytes_left -= _size_of(assignment)
+            if bytes_left < 0 and packed:
+                break
+            packed.append(assignment)
+        if len(packed) == len(waiting):
+            waiting.clear()
+        else:
+            for assignment in packed:
+                del waiting[assignment.lease_id]
+        return packed
 
 
 def _size_of(assignment: Assignment) -> int:
     spec = assignment.spec
     size = len(spec.input.data) + 256
-    for entry in spec.context:
-        size += len(entry.payload.data) + 64
+    if spec.context:
+        size += sum(len(entry.payload.data) + 64 for entry in spec.context)
     return size
