@@ -214,6 +214,12 @@ def test_only_the_peers_whose_name_contains_the_word_are_measured(monkeypatch: p
     assert list(measure("throughput.durable", quick=True)) == []
 
 
+def test_every_peer_has_a_script_and_exact_pins() -> None:
+    folder = Path(runner.__file__).parent
+    assert [name for name, peer in PEERS.items() if not (folder / f"{peer.script}.py").is_file()] == []
+    assert [pin for peer in PEERS.values() for pin in peer.requirements if "==" not in pin] == []
+
+
 def test_the_table_has_a_line_for_each_peer_the_missing_ones_with_the_reason() -> None:
     lines = table(
         [*runner.figures("arq", json.dumps(ROWS)), Missing("peer.dbos", "no database")]
