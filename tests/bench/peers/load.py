@@ -30,16 +30,20 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a script warms up and counts, and how many single tasks it times within which time."""
+    """How long a script warms up, and for how many results at least; how long it counts; how it samples.
+
+    It samples so many single tasks, or as many as there is time for.
+    """
 
     warm_s: float
+    warm_results: int
     window_s: float
     samples_max: int
     samples_s: float
 
 
-FULL = Plan(warm_s=3.0, window_s=8.0, samples_max=2_000, samples_s=10.0)
-QUICK = Plan(warm_s=1.0, window_s=3.0, samples_max=300, samples_s=3.0)
+FULL = Plan(warm_s=3.0, warm_results=1_000, window_s=8.0, samples_max=2_000, samples_s=10.0)
+QUICK = Plan(warm_s=1.0, warm_results=500, window_s=3.0, samples_max=300, samples_s=3.0)
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,7 @@ class Window:
         self._meter = meter
         self._window_s = plan.window_s
         self._opens_at = time.perf_counter() + plan.warm_s
+        self._warm_results = plan.warm_results  # Those that are still to come back before it opens.
         self._opened_at = self._seconds = 0.0
         self._used: dict[str, float] = {}
         self._counted = 0
@@ -150,9 +155,12 @@ class Window:
     def add(self, results: int) -> None:
         """So many results have come back now."""
         now = time.perf_counter()
-        if self.is_over or now < self._opens_at:
+        if self.is_over:
             return
         if not self._opened_at:
+            self._warm_results -= results
+            if now < self._opens_at or self._warm_results > 0:
+                return
             self._used = self._meter.read()
             self._opened_at = now
             return

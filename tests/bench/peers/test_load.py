@@ -17,7 +17,7 @@ def test_a_window_counts_from_the_end_of_the_warm_up_until_its_time_is_over(
 ) -> None:
     now = 100.0
     monkeypatch.setattr(time, "perf_counter", lambda: now)
-    plan = load.Plan(warm_s=2.0, window_s=10.0, samples_max=1, samples_s=1.0)
+    plan = load.Plan(warm_s=2.0, warm_results=0, window_s=10.0, samples_max=1, samples_s=1.0)
     window = load.Window(plan, load.Meter())
     for at, results in ((101.0, 7), (102.0, 7), (107.0, 30), (113.0, 25), (114.0, 7)):
         now = at
@@ -25,6 +25,17 @@ def test_a_window_counts_from_the_end_of_the_warm_up_until_its_time_is_over(
         assert window.is_over == (at >= 113.0)
     assert window.rate() == 5.0
     assert window.facts()["tasks"] == 55.0
+
+
+def test_a_slow_start_is_not_counted_however_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    plan = load.Plan(warm_s=1.0, warm_results=10, window_s=4.0, samples_max=1, samples_s=1.0)
+    window = load.Window(plan, load.Meter())
+    for at, results in ((5.0, 4), (9.0, 6), (11.0, 40), (13.0, 40)):
+        now = at
+        window.add(results)
+    assert (window.rate(), window.is_over) == (20.0, True)
 
 
 def test_a_window_that_is_not_over_has_no_rate() -> None:
@@ -48,7 +59,7 @@ def test_chunks_are_kept_outstanding_and_a_wrong_echo_is_noticed(monkeypatch: py
 
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    plan = load.Plan(warm_s=2.0, window_s=5.0, samples_max=1, samples_s=1.0)
+    plan = load.Plan(warm_s=2.0, warm_results=0, window_s=5.0, samples_max=1, samples_s=1.0)
     window = load.Window(plan, load.Meter())
     load.keep_chunks(submit, collect, chunk=3, chunks=4, window=window)
     assert (max(outstanding), outstanding[-1], window.rate()) == (4, 0, 3.0)
@@ -61,7 +72,7 @@ def test_chunks_are_kept_outstanding_and_a_wrong_echo_is_noticed(monkeypatch: py
 async def test_lanes_end_with_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    window = load.Window(load.Plan(2.0, 5.0, 1, 1.0), load.Meter())
+    window = load.Window(load.Plan(2.0, 0, 5.0, 1, 1.0), load.Meter())
 
     async def lane(window: load.Window) -> None:
         now[0] += 0.5
@@ -79,8 +90,8 @@ def test_one_at_a_time_ends_with_enough_samples_or_with_its_time(monkeypatch: py
         now[0] += 0.25
         return text
 
-    assert load.one_at_a_time(echo, load.Plan(1.0, 1.0, samples_max=3, samples_s=9.0)) == [0.25] * 3
-    assert load.one_at_a_time(echo, load.Plan(1.0, 1.0, samples_max=99, samples_s=1.0)) == [0.25] * 5
+    assert load.one_at_a_time(echo, load.Plan(1.0, 0, 1.0, samples_max=3, samples_s=9.0)) == [0.25] * 3
+    assert load.one_at_a_time(echo, load.Plan(1.0, 0, 1.0, samples_max=99, samples_s=1.0)) == [0.25] * 5
 
 
 def test_what_is_reported_is_what_the_runner_reads(
@@ -88,7 +99,7 @@ def test_what_is_reported_is_what_the_runner_reads(
 ) -> None:
     now = 0.0
     monkeypatch.setattr(time, "perf_counter", lambda: now)
-    window = load.Window(load.Plan(0.0, 4.0, 1, 1.0), load.Meter(broker=[os.getpid()]))
+    window = load.Window(load.Plan(0.0, 0, 4.0, 1, 1.0), load.Meter(broker=[os.getpid()]))
     for now in (1.0, 5.0):  # noqa: B007 - the clock reads it.
         window.add(8)
     load.report(window, [0.001, 0.002, 0.003, 0.004], {"version": "1"})
