@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.bench.terms import Terms
 
 Found: TypeAlias = "Mapping[str, float]"
+PEERS = "tests.bench.peers"
 CONSENSUSES_AT_ONCE = 600
 PIPELINES_AT_ONCE = 24
 
@@ -92,12 +93,16 @@ def rows(scenario: Scenario, terms: Terms, found: Found) -> Iterator[Row]:
 
 
 def peer_rows(only: str, *, is_quick: bool) -> Iterator[Row]:
-    """What the peers come to."""
+    """What the peers come to. What cannot be measured is missing; only what never should happen failed."""
     try:
-        peers = importlib.import_module("tests.bench.peers")
+        peers = importlib.import_module(PEERS)
+    except ModuleNotFoundError as error:
+        yield Missing("peer", str(error))
+        return
+    try:
         yield from peers.measure(only, quick=is_quick)
     except Exception as error:
-        yield Missing("peer", f"{type(error).__name__}: {error}")
+        yield Failed("peer", f"{type(error).__name__}: {error}")
 
 
 def measure(only: str, terms: Terms, among: Iterable[Scenario] = SCENARIOS) -> Iterator[Row]:
