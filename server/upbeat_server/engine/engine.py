@@ -109,6 +109,7 @@ class Engine:
         self.is_copy = False  # Restored from a backup, and the doubts about it are not settled.
         self.turn_wanted_ms = 0  # A TurnEnded is wanted at this time for another reason than a timer.
         self._sequence = 0
+        self._live_max: tuple[TaskSpec | None, int] = None, 0
 
     def restore(
         self,
@@ -219,7 +220,9 @@ class Engine:
 
     def live_max(self, spec: TaskSpec) -> int:
         """Descendants of a collaboration that may be live at once."""
-        return live_max(spec, self.modes)
+        if self._live_max[0] is not spec:  # It is asked for twice: at the door, and when it begins.
+            self._live_max = spec, live_max(spec, self.modes)
+        return self._live_max[1]
 
     def move(self, task: Task, task_input: TaskInput, now_ms: int) -> TaskState:
         """The one way a task changes state: by the table, with its queue, timer and counters."""

@@ -9,6 +9,7 @@ from upbeat_server.store import codec
 from upbeat_server.store.store import NamespaceBatch, TaskRow
 
 if TYPE_CHECKING:
+    from upbeat_server.engine.model import TaskSpec
     from upbeat_server.engine.task import Task
     from upbeat_server.runtime.namespace import Namespace
 
@@ -18,10 +19,14 @@ def batch_of(namespace: Namespace) -> NamespaceBatch:
     encoded = namespace.encoded
     encode_record = codec.encode_record
     tasks = sorted(namespace.dirty.values(), key=_revision)
+    shared: TaskSpec | None = None
+    shared_bytes = b""
     for task in tasks:
         record, spec, spec_bytes = task.record, task.spec, task.spec_bytes
         if spec_bytes is None and not task.stored_state:
-            spec_bytes = codec.encode_spec(spec)  # A child: nobody submitted it.
+            if spec is not shared:  # A child: nobody submitted it. Often it is like the one before.
+                shared, shared_bytes = spec, codec.encode_spec(spec)
+            spec_bytes = shared_bytes
         task_id = task.task_id
         encoded[task_id] = TaskRow(
             task_id,

@@ -114,7 +114,8 @@ def _uniform(value: Any) -> Any:
     changes = {
         name: inner
         for name in kind.__struct_fields__
-        if (outer := getattr(value, name)) is not (inner := _uniform(outer))
+        if isinstance(outer := getattr(value, name), tuple | msgspec.Struct)
+        and outer is not (inner := _uniform(outer))
     }
     for name, default in _loose_defaults(kind):
         held = changes.get(name, getattr(value, name))

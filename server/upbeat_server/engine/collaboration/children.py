@@ -41,7 +41,10 @@ def declined(group: Group, move: Move) -> Child | None:
         # An item that was appended, and small enough at the door. After a restart a mode is told of it
         # without its payload, so that its size would say something else then.
         return None
-    size = _size_of(move.spec, _context(group, move.spec))
+    if group.step is not None and group.step[0] is move.spec:
+        size = group.step[2]
+    else:
+        size = _size_of(move.spec, _context(group, move.spec))
     if size <= CHILD_BYTES_MAX:
         return None
     words = (
@@ -60,7 +63,11 @@ def _may_be_done(group: Group, spec: TaskSpec) -> bool:
 def make(engine: Engine, group: Group, spawn: Spawn, now_ms: int) -> Task:
     """Make a child live and durable: queued, held, or PENDING if it is a collaboration itself."""
     parent = group.task
-    spec = inherited(group, spawn.spec)
+    step = group.step
+    if step is None or step[0] is not spawn.spec:
+        spec = inherited(group, spawn.spec)
+        step = group.step = (spawn.spec, spec, _size_of(spec, spec.context))
+    _, spec, size = step
     waits = spawn.held or spec.collaboration is not None
     record = TaskRecord(
         task_id=engine.next_id(),
@@ -74,7 +81,7 @@ def make(engine: Engine, group: Group, spawn: Spawn, now_ms: int) -> Task:
     )
     predicate = group.predicates.get(spec.selector) if spec.selector else None
     task = Task(record, spec, engine.signature_of(spec, predicate))
-    task.spec_size = _size_of(spec, spec.context)
+    task.spec_size = size
     group.made[spawn.key] = task.task_id
     for above in group.lineage():
         above.made_below += 1

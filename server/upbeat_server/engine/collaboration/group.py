@@ -22,10 +22,10 @@ from upbeat_server.engine.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from upbeat_server.engine.collaboration.mode import Check, Move, Reducer, Release, Spawn
-    from upbeat_server.engine.model import Predicate, TaskRecord, Usage
+    from upbeat_server.engine.model import Predicate, TaskRecord, TaskSpec, Usage
     from upbeat_server.engine.task import Task
 
 PARTIAL_BYTES_MAX = 1 << 20
@@ -69,6 +69,7 @@ class Group:
         "running",
         "seats",
         "short",
+        "step",
         "task",
         "told",
         "usage",
@@ -98,6 +99,9 @@ class Group:
         self.seats: dict[str, str] = {}  # Key to panel, of children that have one.
         self.panels: dict[str, dict[str, str]] = {}  # Panel to key to the agent that has the seat.
         self.pending: list[Move] = []  # Moves of a reducer that was rebuilt, not made before the crash.
+        # The step of the last child that was made, and spec and size of its children: most are asked for
+        # several times, or over and over.
+        self.step: tuple[TaskSpec, TaskSpec, int] | None = None
         self.wake_ms = 0  # When the reducer wants to be woken; 0: never.
         self.reserve = 0  # Of a root: descendants that may be live at once.
         # What all descendants have used. Running is what may still change it.
@@ -153,10 +157,9 @@ class Group:
         is_small = self.busy_bytes < BUSY_BYTES_MAX and queue_bytes_left > 0
         return is_small and self.concurrent < self.collaboration.max_concurrency
 
-    def lineage(self) -> Iterator[Group]:
+    def lineage(self) -> tuple[Group, ...]:
         """The group and those above it, innermost first."""
-        yield self
-        yield from self.above
+        return (self, *self.above)
 
     def hold_back(self, move: Spawn | Release) -> None:
         """Let it wait behind all others."""
