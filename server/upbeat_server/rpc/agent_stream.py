@@ -70,18 +70,18 @@ class AgentStream:
         while message is not None:
             if message.HasField("hello"):
                 raise refused(reasons.HELLO_REPEATED, "hello was said already: a stream belongs to one agent")
-            is_idle = not (
+            await session.report(reader.read(message), message.ByteSize())
+            if session.keep_or_close():
+                self._orchestrator.observer.stream_ended("agent", reasons.SLOW_READER)
+            if not (
                 message.results
                 or message.attempt_acks
                 or message.progress
                 or message.publishes
                 or message.subscribes
                 or message.delivery_acks
-            )
-            await session.report(reader.read(message), message.ByteSize())
-            if session.keep_or_close():
-                self._orchestrator.observer.stream_ended("agent", reasons.SLOW_READER)
-            await self._pace.keep(is_idle)
+            ):
+                await self._pace.keep()
             message = await self._stream.read()
         session.peer_ended()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from upbeat_server.engine import reasons
 from upbeat_server.engine.model import Refusal
@@ -12,6 +13,8 @@ FAULTS_MAX = 32
 """Named in one refusal; more than that is noise."""
 SPEC = "spec"
 """What the path of a field of a spec begins with."""
+
+TYPE_CHARS_MAX = 128
 
 _TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,127}")
 _AGENT = re.compile(r"[A-Za-z0-9_.:/@-]{1,128}")
@@ -88,6 +91,11 @@ class FaultsWithin(Faults):
 
 def is_type(text: str) -> bool:
     """Whether it can be a task type or a capability."""
+    return len(text) <= TYPE_CHARS_MAX and _is_type(text)
+
+
+@lru_cache(4_096)  # Types are few and come with every submission.
+def _is_type(text: str) -> bool:
     return _TYPE.fullmatch(text) is not None and ".." not in text
 
 

@@ -106,13 +106,17 @@ class FrameReader:
         self._payloads = payloads
         self._outbox = outbox
         self._bus = BusReader(payloads.message_bytes_max)
+        self._output_faults = Faults()
+        self._faults = Faults()  # Of the frame that is read; kept for the next if it stays empty.
         self._offered = set(capabilities)  # As the frames so far have it: what bounds further ones.
 
     def read(self, message: agent_service_pb2.ConnectRequest) -> AgentFrame:
         """What the frame says. What is wrong with it goes to the outbox. Raises Refused for
         a frame that no agent of good will sends.
         """
-        faults = Faults()
+        faults = self._faults
+        if faults:
+            faults = self._faults = Faults()
         frame = AgentFrame(0)  # type: ignore[arg-type]
         for field, value in message.ListFields():
             name = field.name
@@ -162,10 +166,9 @@ class FrameReader:
                 self._outbox.answer(message.lease_id[:64], ResultOutcome.UNKNOWN)
                 continue
             usage = _usage(message.usage, faults) if message.HasField("usage") else None
-            kind = message.WhichOneof("result")
-            if kind == "output":
+            if message.HasField("output"):
                 results.append(self._output(lease_id, message.output, usage))
-            elif kind == "error":
+            elif message.HasField("error"):
                 results.append(_failure(lease_id, message.error, usage))
             else:
                 error = Error(reasons.INVALID_RESULT, "the result has neither output nor error")
@@ -173,9 +176,10 @@ class FrameReader:
         return results
 
     def _output(self, lease_id: int, message: payload_pb2.Payload, usage: Usage | None) -> AttemptEnded:
-        faults = Faults()
+        faults = self._output_faults
         output = read_payload(message, "output", faults)
         if faults:
+            self._output_faults = Faults()
             error = Error(reasons.INVALID_RESULT, faults.refusal().message)
             return AttemptEnded(lease_id, None, error, usage, rejected=True)
         most = self._payloads.output_bytes_max
@@ -301,12 +305,14 @@ def _acks(messages: object, faults: Faults) -> list[AttemptAcked]:
     acks: list[AttemptAcked] = []
     for number, message in enumerate(messages):  # type: ignore[arg-type, var-annotated]
         lease_id = lease_number(message.lease_id)
-        if lease_id:
-            acks.append(
-                AttemptAcked(lease_id, message.accepted, cut_bytes(message.reason, MESSAGE_BYTES_MAX))
-            )
-        else:
+        if not lease_id:
             faults.add(f"attempt_acks[{number}].lease_id", "is no lease_id that the server gave")
+        elif message.accepted:
+            acks.append(AttemptAcked(lease_id, accepted=True))  # It needs no reason.
+        else:
+            acks.append(
+                AttemptAcked(lease_id, accepted=False, reason=cut_bytes(message.reason, MESSAGE_BYTES_MAX))
+            )
     return acks
 
 

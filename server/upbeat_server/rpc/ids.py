@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine.model import SessionId, TaskId
@@ -16,6 +17,10 @@ TASK_BITS = 63
 LEASE_DIGITS = 20
 LEASE_BITS = TASK_BITS + 16
 
+# int() alone reads signs, underscores and capitals, too. The first digit lacks the bit that no id has.
+_is_task = re.compile(rf"[0-7][0-9a-f]{{{TASK_DIGITS - 1}}}").fullmatch
+_is_lease = re.compile(rf"[0-7][0-9a-f]{{{LEASE_DIGITS - 1}}}").fullmatch
+
 
 def task_text(task_id: int) -> str:
     """A task id, or a session id."""
@@ -29,7 +34,7 @@ def lease_text(lease_id: int) -> str:
 
 def read_task_id(text: str, field: str = "task_id") -> TaskId:
     """The id that a text is. Raises Refused (INVALID_FIELD)."""
-    number = _number(text, TASK_DIGITS, TASK_BITS)
+    number = _task_number(text)
     if not number:
         raise invalid(field, f"must be the {TASK_DIGITS} hexadecimal digits that the server gave")
     return TaskId(number)
@@ -42,7 +47,7 @@ def read_session_id(text: str, field: str) -> SessionId:
 
 def lease_number(text: str) -> int:
     """The lease that a text names; 0 if it is none of ours."""
-    return _number(text, LEASE_DIGITS, LEASE_BITS)
+    return int(text, 16) if _is_lease(text) else 0
 
 
 def delivery_text(subscription_id: int, sequence: int) -> str:
@@ -52,25 +57,18 @@ def delivery_text(subscription_id: int, sequence: int) -> str:
 
 def read_delivery_id(text: str) -> tuple[int, int] | None:
     """Subscription and sequence; None if it is no id of ours."""
-    subscription_id = _number(text[:TASK_DIGITS], TASK_DIGITS, TASK_BITS)
-    sequence = _number(text[TASK_DIGITS:], TASK_DIGITS, TASK_BITS)
+    subscription_id = _task_number(text[:TASK_DIGITS])
+    sequence = _task_number(text[TASK_DIGITS:])
     return (subscription_id, sequence) if subscription_id and sequence else None
 
 
 def read_dead_letter_id(text: str, field: str, faults: Faults) -> int:
     """The dead letter that a text names; 0 and a fault if it is none of ours."""
-    number = _number(text, TASK_DIGITS, TASK_BITS)
+    number = _task_number(text)
     if not number:
         faults.add(field, f"must be the {TASK_DIGITS} hexadecimal digits that the server gave")
     return number
 
 
-def _number(text: str, digits: int, bits: int) -> int:
-    if len(text) != digits:
-        return 0
-    try:
-        number = int(text, 16)
-    except ValueError:
-        return 0
-    # int() reads signs, underscores and capitals, too.
-    return number if f"{number:0{digits}x}" == text and number < 1 << bits else 0
+def _task_number(text: str) -> int:
+    return int(text, 16) if _is_task(text) else 0

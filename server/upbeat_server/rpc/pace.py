@@ -21,12 +21,11 @@ class Pace:
         self._interval_s = 1 / per_second
         self._paid_until_s = 0.0
 
-    async def keep(self, is_idle: bool) -> None:
-        """A frame was read; wait before the next one if there were too many without work."""
-        if is_idle:
-            delay_s = self.delay_s(asyncio.get_running_loop().time())
-            if delay_s > 0:
-                await asyncio.sleep(delay_s)
+    async def keep(self) -> None:
+        """A frame without work was read; wait before the next one if there were too many of them."""
+        delay_s = self.delay_s(asyncio.get_running_loop().time())
+        if delay_s > 0:
+            await asyncio.sleep(delay_s)
 
     def delay_s(self, now_s: float) -> float:
         """Count a frame without work; how long to wait before the next read."""

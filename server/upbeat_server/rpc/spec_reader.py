@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from upbeat.v1 import task_spec_pb2
 from upbeat_server.engine import reasons
 from upbeat_server.engine.collaboration.width import live_max
 from upbeat_server.engine.model import DEFAULT_RETRY, RetryPolicy, TaskSpec
@@ -24,10 +25,11 @@ from upbeat_server.runtime.refused import Refused
 from upbeat_server.runtime.selector import compile_selector
 
 if TYPE_CHECKING:
+    from google.protobuf.descriptor import FieldDescriptor
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from upbeat.v1 import payload_pb2, task_spec_pb2
+    from upbeat.v1 import payload_pb2
     from upbeat_server.engine.collaboration.mode import Mode
     from upbeat_server.engine.model import Payload
     from upbeat_server.rpc.faults import Faults
@@ -40,6 +42,7 @@ COLLABORATION_BYTES_MAX = 2 << 20
 
 Draft: TypeAlias = dict[str, Any]
 Reader: TypeAlias = Callable[[Any, Draft, "Faults"], None]
+Readers: TypeAlias = "dict[FieldDescriptor, Reader]"
 
 
 class SpecReader:
@@ -48,10 +51,12 @@ class SpecReader:
     def __init__(self, input_bytes_max: int, modes: Mapping[str, Mode]) -> None:
         self._input_bytes_max = input_bytes_max
         self.modes = modes
-        self._work = {**_READERS, 2: self._read_input}
-        self._collaboration = self._work | _REFUSED_IN_COLLABORATIONS
-        self._step = self._work | _REFUSED_IN_STEPS | {20: _read_name}
-        self._nested_collaboration = self._step | _REFUSED_IN_COLLABORATIONS
+        work = {**_READERS, 2: self._read_input}
+        step = work | _REFUSED_IN_STEPS | {20: _read_name}
+        self._work = _by_field(work)
+        self._collaboration = _by_field(work | _REFUSED_IN_COLLABORATIONS)
+        self._step = _by_field(step)
+        self._nested_collaboration = _by_field(step | _REFUSED_IN_COLLABORATIONS)
 
     def read(self, message: task_spec_pb2.TaskSpec, faults: Faults) -> TaskSpec | None:
         """The spec; None when ``faults`` has any."""
@@ -120,10 +125,16 @@ def collaboration_size_fault(size: int) -> str:
     )
 
 
-def _draft(message: task_spec_pb2.TaskSpec, readers: Mapping[int, Reader], faults: Faults) -> Draft:
+def _by_field(readers: Mapping[int, Reader]) -> Readers:
+    """The readers by what ``ListFields`` gives: a number is asked for by a call each time."""
+    fields = task_spec_pb2.TaskSpec.DESCRIPTOR.fields_by_number
+    return {fields[number]: reader for number, reader in readers.items()}
+
+
+def _draft(message: task_spec_pb2.TaskSpec, readers: Readers, faults: Faults) -> Draft:
     draft: Draft = {"type": ""}
     for field, value in message.ListFields():
-        readers[field.number](value, draft, faults)
+        readers[field](value, draft, faults)
     return draft
 
 

@@ -18,7 +18,6 @@ from upbeat_server.runtime.refused import Refused, invalid
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from upbeat_server.engine.model import Refusal
     from upbeat_server.rpc.method import Stream
     from upbeat_server.rpc.validate import SubmissionReader
     from upbeat_server.runtime.orchestrator import Orchestrator
@@ -65,23 +64,38 @@ class SubmissionCall:
         self._life.start(self._write(submissions))
         while frame is not None:
             await self._take(frame, submissions)
-            await self._pace.keep(not (frame.requests or frame.finished_acks or frame.attach))
             frame = await self._stream.read()
         submissions.peer_ended()
 
     async def _take(self, frame: pb.StreamTasksRequest, submissions: SubmissionStream) -> None:
         if frame.namespace and frame.namespace != self._namespace:
             raise namespace_mismatch("namespace", self._namespace)
-        if len(frame.requests) > REQUESTS_MAX:
-            raise invalid("requests", f"has {len(frame.requests):,} entries; the limit is {REQUESTS_MAX:,}")
-        if len(frame.attach) > ATTACH_MAX:
-            raise invalid("attach", f"has {len(frame.attach):,} entries; the limit is {ATTACH_MAX:,}")
-        if frame.finished_acks:
-            submissions.acknowledge(list(frame.finished_acks))
+        requests, attach, acks = frame.requests, frame.attach, frame.finished_acks
+        if len(requests) > REQUESTS_MAX:
+            raise invalid("requests", f"has {len(requests):,} entries; the limit is {REQUESTS_MAX:,}")
+        if len(attach) > ATTACH_MAX:
+            raise invalid("attach", f"has {len(attach):,} entries; the limit is {ATTACH_MAX:,}")
+        if acks:
+            submissions.acknowledge(acks)
+        if requests:
+            await self._submit(requests, submissions)
+        if attach:
+            self._attach(attach, submissions)
+        if not (requests or acks or attach):
+            await self._pace.keep()
+
+    async def _submit(self, requests: Iterable[pb.SubmitTaskRequest], submissions: SubmissionStream) -> None:
+        read, namespace = self._reader.read, self._namespace
         taken: list[Submission] = []
         size = 0
-        for request in frame.requests:
-            answer = self._submission(request)
+        for request in requests:
+            if request.namespace and request.namespace != namespace:
+                submissions.refuse(
+                    request.request_id[:REQUEST_ID_CHARS_MAX],
+                    namespace_mismatch("namespace", namespace).refusal,
+                )
+                continue
+            answer = read(request, needs_request_id=True)
             if isinstance(answer, Submission):
                 taken.append(answer)
                 size += len(answer.spec_bytes)
@@ -89,8 +103,6 @@ class SubmissionCall:
                 submissions.refuse(request.request_id[:REQUEST_ID_CHARS_MAX], answer)
         if taken:
             await submissions.submit(taken, size, self._orchestrator.work_refusal)
-        if frame.attach:
-            self._attach(frame.attach, submissions)
 
     def _attach(self, request_ids: Iterable[str], submissions: SubmissionStream) -> None:
         wanted: list[str] = []
@@ -103,11 +115,6 @@ class SubmissionCall:
                     request_id[:REQUEST_ID_CHARS_MAX], invalid(f"attach[{number}]", words).refusal
                 )
         submissions.attach(wanted)
-
-    def _submission(self, request: pb.SubmitTaskRequest) -> Submission | Refusal:
-        if request.namespace and request.namespace != self._namespace:
-            return namespace_mismatch("namespace", self._namespace).refusal
-        return self._reader.read(request, needs_request_id=True)
 
     async def _write(self, submissions: SubmissionStream) -> None:
         while (parcel := await submissions.take()) is not None:

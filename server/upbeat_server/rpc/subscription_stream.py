@@ -57,7 +57,8 @@ class SubscriptionCall:
         self._life.start(self._write(subscriptions))
         while frame is not None:
             await self._take(frame, subscriptions)
-            await self._pace.keep(not (frame.subscribes or frame.delivery_acks))
+            if not (frame.subscribes or frame.delivery_acks):
+                await self._pace.keep()
             frame = await self._stream.read()
         subscriptions.peer_ended()
 

@@ -33,12 +33,15 @@ class SubmissionReader:
 
     def __init__(self, input_bytes_max: int, modes: Mapping[str, Mode] | None = None) -> None:
         self._specs = SpecReader(input_bytes_max, modes or {})
+        self._faults = Faults()  # Of the submission that is read; kept for the next if it stays empty.
 
     def read(
         self, request: task_service_pb2.SubmitTaskRequest, *, needs_request_id: bool = False
     ) -> Submission | Refusal:
         """The submission, or everything that is wrong with it."""
-        faults = Faults()
+        faults = self._faults
+        if faults:
+            faults = self._faults = Faults()
         request_id = request.request_id
         if not is_ascii(request_id, REQUEST_ID_CHARS_MAX):
             faults.add("request_id", f"must be at most {REQUEST_ID_CHARS_MAX} printable ASCII characters")

@@ -34,8 +34,9 @@ def read_payload(value: payload_pb2.Payload, field: str, faults: Faults) -> Payl
     content_type = value.content_type
     if content_type and not is_ascii(content_type, 255):
         faults.add(f"{field}.content_type", "must be at most 255 printable ASCII characters")
-    if value.WhichOneof("body") != "json":
-        return Payload(content_type, value.data)
+    data = value.data
+    if data or not value.HasField("json"):
+        return Payload(content_type, data)
     if content_type and content_type != JSON_TYPE and not content_type.endswith("+json"):
         faults.add(f"{field}.content_type", f"must be empty or {JSON_TYPE} where the body is json")
     try:

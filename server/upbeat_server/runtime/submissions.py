@@ -18,6 +18,8 @@ from upbeat_server.engine.events import Submission, TasksSubmitted
 from upbeat_server.engine.model import Refusal, TaskId
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from upbeat_server.engine.model import TaskRecord
     from upbeat_server.engine.task import Task
     from upbeat_server.runtime.bounds import RuntimeBounds
@@ -84,16 +86,17 @@ class SubmissionStream:
     async def submit(self, submissions: list[Submission], size: int, refusal: Refusal | None) -> None:
         """Bring submissions; each is answered by the outbox. ``refusal`` refuses all of them."""
         taken: list[Submission] = []
+        opened, window = self._open, self.window
         for submission in submissions:
             request_id = submission.request_id
             if refusal is not None:
                 self.refuse(request_id, refusal)
-            elif request_id in self._open:
+            elif request_id in opened:
                 self._repeat(request_id, submission, taken)
-            elif len(self._open) >= self.window:
+            elif len(opened) >= window:
                 self.refuse(request_id, self._beyond_window())
             else:
-                self._open[request_id] = NOT_ACCEPTED
+                opened[request_id] = NOT_ACCEPTED
                 self._number(request_id, submission, taken)
         if taken:
             if self._inbox.is_full:
@@ -121,7 +124,7 @@ class SubmissionStream:
         for request_id, task_id in asked:
             self._lookups.ask(self.namespace, task_id, self._attached(request_id, task_id))
 
-    def acknowledge(self, request_ids: list[str]) -> None:
+    def acknowledge(self, request_ids: Iterable[str]) -> None:
         """Ends that have arrived: their room in the window is free."""
         for request_id in request_ids:
             task_id = self._open.get(request_id)

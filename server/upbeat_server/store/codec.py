@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from functools import cache
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -55,7 +56,8 @@ def _loose_defaults(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
     )
 
 
-_SPEC_DEFAULTS = _loose_defaults(TaskSpec)
+_LOOSE = _loose_defaults(TaskSpec)
+_loose_values = attrgetter(*(name for name, _ in _LOOSE))
 
 
 def encode_record(record: TaskRecord) -> bytes:
@@ -81,19 +83,22 @@ def decode_record(stored: bytes) -> TaskRecord:
 
 def encode_spec(spec: TaskSpec) -> bytes:
     """The spec as it is stored; equal specs give equal bytes."""
-    same = {
-        name: default
-        for name, default in _SPEC_DEFAULTS
-        if (value := getattr(spec, name)) is not default and value == default
-    }
-    if same:
-        spec = msgspec.structs.replace(spec, **same)
+    for number, value in enumerate(_loose_values(spec)):
+        default = _LOOSE[number][1]
+        if value is not default and value == default:
+            spec = _with_defaults(spec)
+            break
     if spec.collaboration is not None:
         spec = _uniform(spec)
     try:
         return _SPEC_PREFIX + _encode(spec)
     except UnicodeEncodeError:
         return _SPEC_PREFIX + _encode(_clean(msgspec.to_builtins(spec, builtin_types=(bytes,))))
+
+
+def _with_defaults(spec: TaskSpec) -> TaskSpec:
+    same = {name: default for name, default in _LOOSE if getattr(spec, name) == default}
+    return msgspec.structs.replace(spec, **same)
 
 
 def decode_spec(stored: bytes) -> TaskSpec:
@@ -126,7 +131,7 @@ def _uniform(value: Any) -> Any:
 
 def fingerprint(spec_bytes: bytes) -> bytes:
     """16 bytes that stand for an encoded spec, the same in every release."""
-    return blake2b(memoryview(spec_bytes)[1:], digest_size=FINGERPRINT_BYTES).digest()
+    return blake2b(spec_bytes[1:], digest_size=FINGERPRINT_BYTES).digest()
 
 
 def clean_text(text: str) -> str:

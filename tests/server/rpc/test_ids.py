@@ -17,7 +17,17 @@ def test_ids_come_back_as_they_went() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "1", "0" * 16, "0" * 15 + "G", "0" * 15 + "A", "+" + "0" * 14 + "1", "0_" * 8, " " * 15 + "1"],
+    [
+        "",
+        "1",
+        "0" * 16,
+        "0" * 15 + "G",
+        "0" * 15 + "A",
+        "+" + "0" * 14 + "1",
+        "-" + "0" * 14 + "1",
+        "0_" * 8,
+        " " * 15 + "1",
+    ],
 )
 def test_what_is_no_id_is_refused(text: str) -> None:
     with pytest.raises(Refused):
