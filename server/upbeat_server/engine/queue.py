@@ -328,9 +328,10 @@ class Queue:
     def _close_busy_period(self, priority: int) -> None:
         """Nothing waits in the class: all debts are void, its time moves past them."""
         keys = self.keys[priority]
-        virtual = max((key.virtual for key in keys.values()), default=0.0)
-        self.class_virtual[priority] = max(self.class_virtual[priority], virtual)
-        keys.clear()
+        if keys:
+            virtual = max(key.virtual for key in keys.values())
+            self.class_virtual[priority] = max(self.class_virtual[priority], virtual)
+            keys.clear()
 
     def settle(self, task: Task, difference_ms: float) -> None:
         """The attempt took ``difference_ms`` more (less, if negative) than was charged.

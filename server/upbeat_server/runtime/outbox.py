@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from upbeat_server.engine.model import Error, Refusal, TaskSpec
     from upbeat_server.runtime.bounds import StreamBounds
 
+ANSWER_WAIT_S = 0.002
+"""That answers to results wait for an assignment to go out with: a frame costs 100 us at any size."""
+
 
 class Assignment(msgspec.Struct):
     """One attempt to hand out. All of it is immutable."""
@@ -82,6 +85,8 @@ class AgentOutbox:
         self._assignments: dict[int, Assignment] = {}
         self._cancels: dict[int, Cancellation] = {}
         self._answers: list[ResultAnswer] = []
+        self._answers_due = False  # They have waited for company long enough.
+        self._is_timed = False  # A timer will say so.
         self._errors: deque[Refusal] = deque()
         self.mail = Mailbag(bounds)
         self._drain = ""
@@ -114,9 +119,11 @@ class AgentOutbox:
         self._signal.set()
 
     def answer(self, lease: int | str, outcome: int, error: Error | None = None) -> None:
-        """Answer a result."""
+        """Answer a result, soon: its agent keeps it meanwhile, and often gets work in the same frame."""
         self._answers.append(ResultAnswer(lease, outcome, error))
-        self._signal.set()
+        if not self._is_timed and not self._answers_due:
+            self._is_timed = True
+            asyncio.get_running_loop().call_later(ANSWER_WAIT_S, self._time_is_up)
 
     def drain(self, reason: str) -> None:
         """Say that nothing new will come."""
@@ -137,10 +144,18 @@ class AgentOutbox:
         self._is_finishing = True
         self._signal.set()
 
+    def _time_is_up(self) -> None:
+        self._is_timed = False
+        if self._answers:
+            self._answers_due = True
+            self._signal.set()
+
     async def take(self) -> Parcel | None:
         """The next frame, never empty; None after the last."""
         while not self._has_any():
             if self._is_finishing:
+                if self._answers:
+                    break
                 return None
             self._signal.clear()
             await self._signal.wait()
@@ -149,7 +164,7 @@ class AgentOutbox:
     def _has_any(self) -> bool:
         return bool(
             self._assignments
-            or self._answers
+            or self._answers_due
             or self._cancels
             or self._welcome
             or self._errors
@@ -166,6 +181,7 @@ class AgentOutbox:
         if self._answers:
             parcel.answers = self._answers[:room]
             del self._answers[:room]
+            self._answers_due = bool(self._answers)
         if self._assignments:
             parcel.assignments = self._pack_assignments(max(room - len(parcel.answers), 1))
         if self._cancels:

@@ -73,9 +73,11 @@ class SubmissionStream:
         self._finished: deque[Finished] = deque()
         self._unsent_window = self.window
         self._signal = asyncio.Event()
+        self._is_waking = False
         self._is_over = False
         self._is_finishing = False
-        self.closed: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.closed: asyncio.Future[Refusal | None] = self._loop.create_future()
         namespace.routes[origin] = self
 
     @property
@@ -122,7 +124,7 @@ class SubmissionStream:
             if task_id not in engine.tasks and task_id not in self.namespace.encoded:
                 asked.append((request_id, task_id))
         for request_id, task_id in asked:
-            self._lookups.ask(self.namespace, task_id, self._attached(request_id, task_id))
+            self._lookups.ask(self.namespace, task_id, Attached(self, request_id, task_id))
 
     def acknowledge(self, request_ids: Iterable[str]) -> None:
         """Ends that have arrived: their room in the window is free."""
@@ -191,7 +193,10 @@ class SubmissionStream:
         self._request_by_task[task_id] = request_id
         self._accepted.append((request_id, task_id))
         self.namespace.subscribe(task_id, self)
-        self._added()
+        # Assignments that the same turn made go out first: somebody waits for their results.
+        if not self._is_waking:
+            self._is_waking = True
+            self._loop.call_soon(self._wake)
 
     def known(self, index: int, snapshot: TaskSnapshot) -> None:
         """A submission repeats a finished task."""
@@ -221,6 +226,10 @@ class SubmissionStream:
 
     # Below, what only this class calls.
 
+    def _wake(self) -> None:
+        self._is_waking = False
+        self._added()
+
     def _added(self) -> None:
         """Wake the writer. Refusals and repeats are not in the window: they are bounded here."""
         self._signal.set()
@@ -239,9 +248,6 @@ class SubmissionStream:
             self.refuse(request_id, self._beyond_window())
         else:
             self._number(request_id, submission, taken)
-
-    def _attached(self, request_id: str, task_id: TaskId) -> Attached:
-        return Attached(self, request_id, task_id)
 
     def found(self, request_id: str, task_id: TaskId, snapshot: TaskSnapshot | Refusal | None) -> None:
         """The store's answer to an attachment."""
