@@ -70,7 +70,7 @@ class AgentStream:
         while message is not None:
             if message.HasField("hello"):
                 raise refused(reasons.HELLO_REPEATED, "hello was said already: a stream belongs to one agent")
-            await session.report(reader.read(message), message.ByteSize())
+            await session.report(reader.read(message), self._stream.bytes_read)
             if session.keep_or_close():
                 self._orchestrator.observer.stream_ended("agent", reasons.SLOW_READER)
             if not (

@@ -22,6 +22,7 @@ from upbeat_server.clock import incident_id, stopwatch_s
 from upbeat_server.engine import reasons
 from upbeat_server.engine.model import Refusal
 from upbeat_server.rpc.identity import ANONYMOUS, Identity
+from upbeat_server.rpc.patience import Patience
 from upbeat_server.rpc.refusals import MESSAGE_BYTES_MAX, code_of, printable, status_of
 from upbeat_server.runtime.refused import SERVER_DRAINING, Refused, invalid, refused
 
@@ -117,7 +118,10 @@ class Stream(Call):
 
     def __init__(self, method: Method, context: Context) -> None:
         super().__init__(method, context)
+        self.bytes_read = 0  # Of the last message.
         self._opening: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._patience = Patience(self._loop, method.door.write_patience_s)
 
     async def read(self) -> Any:
         """The next message; None at the end. Raises Refused for one that cannot be taken."""
@@ -129,7 +133,10 @@ class Stream(Call):
             if _is_cancelled():
                 raise
             return None
-        return self.method.decode(message) if isinstance(message, bytes) else None
+        if not isinstance(message, bytes):
+            return None
+        self.bytes_read = len(message)
+        return self.method.decode(message)
 
     async def write(self, message: Message | bytes) -> None:
         """Send a message; returns when the transport took it.
@@ -138,28 +145,8 @@ class Stream(Call):
         do not let through is held in memory, here and in grpc.
         """
         data = message if isinstance(message, bytes) else message.SerializeToString()
-        patience_s = self.method.door.write_patience_s
-        try:
-            async with asyncio.timeout(patience_s):
-                await self._write(data)
-        except TimeoutError:
-            raise refused(
-                reasons.SLOW_READER,
-                f"this stream was not read for {patience_s:g} s and is given up: open another and resume",
-            ) from None
-        if self.method.metrics is not None:
-            self.method.metrics.sent.inc()
-
-    async def begun(self) -> None:
-        """Wait until the initial metadata are out, if they are under way.
-
-        A status sent meanwhile would carry them too, which grpc's core refuses: the call would never end.
-        No window of the peer holds them back, unlike a message.
-        """
-        if self._opening is not None and not self._opening.done():
-            await asyncio.wait((self._opening,))
-
-    async def _write(self, data: bytes) -> None:
+        patience = self._patience
+        patience.begin(asyncio.current_task(self._loop))
         try:
             if self._opening is None:
                 self._opening = asyncio.create_task(self._open())
@@ -168,9 +155,29 @@ class Stream(Call):
         except grpc.aio.BaseError as error:
             raise PeerGone(str(error)) from None
         except asyncio.CancelledError:
+            if patience.end():
+                raise refused(
+                    reasons.SLOW_READER,
+                    f"this stream was not read for {patience.seconds:g} s and is given up: "
+                    "open another and resume",
+                ) from None
             if _is_cancelled():
                 raise
             raise PeerGone("the call was cancelled") from None
+        finally:
+            patience.end()
+        if self.method.metrics is not None:
+            self.method.metrics.sent += 1
+
+    async def close(self) -> None:
+        """End the writing, and wait until the initial metadata are out, if they are under way.
+
+        A status sent meanwhile would carry them too, which grpc's core refuses: the call would never end.
+        No window of the peer holds them back, unlike a message.
+        """
+        self._patience.close()
+        if self._opening is not None and not self._opening.done():
+            await asyncio.wait((self._opening,))
 
     async def _open(self) -> None:
         # A peer that is gone is learned of by the write.
@@ -195,7 +202,7 @@ def _unary_unary(method: Method) -> Callable[[bytes, Context], Awaitable[bytes]]
             call = Call(method, context)
             response = await method.call(method.decode(data), call)
             if method.metrics is not None:
-                method.metrics.sent.inc()
+                method.metrics.sent += 1
             answered: bytes = response.SerializeToString()
             return answered
 
@@ -211,7 +218,7 @@ def _unary_stream(method: Method) -> Callable[[bytes, Context], Awaitable[None]]
             try:
                 await method.call(method.decode(data), stream)
             finally:
-                await stream.begun()
+                await stream.close()
 
         await _conclude(method, context, answer)
 
@@ -225,7 +232,7 @@ def _stream_stream(method: Method) -> Callable[[object, Context], Awaitable[None
             try:
                 await method.call(stream)
             finally:
-                await stream.begun()
+                await stream.close()
 
         await _conclude(method, context, answer)
 
