@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from upbeat_server.runtime.bell import Bell
 from upbeat_server.runtime.mailbag import BusParcel, Mailbag
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class AgentOutbox:
         self._errors: deque[Refusal] = deque()
         self.mail = Mailbag(bounds)
         self._drain = ""
-        self._signal = asyncio.Event()
+        self._bell = Bell()
         self._is_finishing = False
 
     @property
@@ -105,18 +106,18 @@ class AgentOutbox:
     def welcome(self, welcome: Welcome) -> None:
         """Answer hello."""
         self._welcome = welcome
-        self._signal.set()
+        self._bell.ring()
 
     def assign(self, assignment: Assignment) -> None:
         """Hand out an attempt."""
         self._assignments[assignment.lease_id] = assignment
-        self._signal.set()
+        self._bell.ring()
 
     def cancel(self, lease_id: int, reason: str, grace_ms: int = 0) -> None:
         """Say that an attempt is no longer wanted; what has not been sent of it never will be."""
         self._assignments.pop(lease_id, None)
         self._cancels[lease_id] = Cancellation(lease_id, reason, grace_ms)
-        self._signal.set()
+        self._bell.ring()
 
     def answer(self, lease: int | str, outcome: int, error: Error | None = None) -> None:
         """Answer a result, soon: its agent keeps it meanwhile, and often gets work in the same frame."""
@@ -128,27 +129,27 @@ class AgentOutbox:
     def drain(self, reason: str) -> None:
         """Say that nothing new will come."""
         self._drain = reason
-        self._signal.set()
+        self._bell.ring()
 
     def error(self, refusal: Refusal) -> None:
         """Say what was wrong with a frame."""
         self._errors.append(refusal)
-        self._signal.set()
+        self._bell.ring()
 
     def stir(self) -> None:
         """Something was put into the mail."""
-        self._signal.set()
+        self._bell.ring()
 
     def finish(self) -> None:
         """Nothing comes any more: what waits is sent, then ``take`` answers None."""
         self._is_finishing = True
-        self._signal.set()
+        self._bell.ring()
 
     def _time_is_up(self) -> None:
         self._is_timed = False
         if self._answers:
             self._answers_due = True
-            self._signal.set()
+            self._bell.ring()
 
     async def take(self) -> Parcel | None:
         """The next frame, never empty; None after the last."""
@@ -157,8 +158,7 @@ class AgentOutbox:
                 if self._answers:
                     break
                 return None
-            self._signal.clear()
-            await self._signal.wait()
+            await self._bell.wait()
         return self._pack()
 
     def _has_any(self) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from upbeat_server.engine import reasons
 from upbeat_server.engine.events import AgentConnected, AgentFrame, SessionEnded
 from upbeat_server.engine.model import NO_SESSION, Refusal, SessionId
+from upbeat_server.runtime.bell import Bell
 from upbeat_server.runtime.outbox import AgentOutbox
 from upbeat_server.runtime.refused import Refused
 
@@ -41,7 +42,7 @@ class AgentSession:
         self._welcomed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._frames_max = bounds.loop.session_frames_max
         self._frames_waiting = 0
-        self._frame_done = asyncio.Event()
+        self._frame_done = Bell()
         self._is_over = False
         self._is_end_told = False
         namespace.routes[origin] = self
@@ -61,7 +62,6 @@ class AgentSession:
     async def report(self, frame: AgentFrame, size: int) -> None:
         """Bring a frame of the agent; waits while too many of its frames wait already."""
         while self._frames_waiting >= self._frames_max and not self._is_over:
-            self._frame_done.clear()
             await self._frame_done.wait()
         if self._inbox.is_full:
             await self._inbox.room()
@@ -94,7 +94,7 @@ class AgentSession:
             del namespace.sessions[self.session_id]
             if not self._is_end_told:
                 self._inbox.push(namespace, SessionEnded(self.session_id))
-        self._frame_done.set()
+        self._frame_done.ring()
         self.close(None)
 
     def close(self, refusal: Refusal | None) -> None:
@@ -131,7 +131,7 @@ class AgentSession:
 
     def _stepped(self) -> None:
         self._frames_waiting -= 1
-        self._frame_done.set()
+        self._frame_done.ring()
 
     async def _refused_end(self) -> None:
         refusal = await self.closed

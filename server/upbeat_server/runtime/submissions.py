@@ -16,6 +16,7 @@ import msgspec
 from upbeat_server.engine import reasons
 from upbeat_server.engine.events import Submission, TasksSubmitted
 from upbeat_server.engine.model import Refusal, TaskId
+from upbeat_server.runtime.bell import Bell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,12 +69,13 @@ class SubmissionStream:
         self._pending: dict[int, str] = {}  # Request ids that wait for the engine's answer.
         self._open: dict[str, TaskId] = {}  # All request ids in the window.
         self._request_by_task: dict[TaskId, str] = {}
-        self._accepted: deque[tuple[str, int]] = deque()
-        self._refused: deque[tuple[str, Refusal]] = deque()
+        self._accepted: list[tuple[str, int]] = []
+        self._refused: list[tuple[str, Refusal]] = []
         self._finished: deque[Finished] = deque()
         self._unsent_window = self.window
-        self._signal = asyncio.Event()
         self._is_waking = False
+        self._answers_max = 4 * self.window + SLACK
+        self._bell = Bell()
         self._is_over = False
         self._is_finishing = False
         self._loop = asyncio.get_running_loop()
@@ -146,7 +148,7 @@ class SubmissionStream:
         self.namespace.routes.pop(self._origin, None)
         for task_id in self._request_by_task:
             self.namespace.unsubscribe(task_id, self)
-        self._signal.set()
+        self._bell.ring()
 
     def fail(self, refusal: Refusal) -> None:
         """The namespace is dropped, the server stops, or nobody reads. The first reason holds."""
@@ -156,29 +158,22 @@ class SubmissionStream:
     def peer_ended(self) -> None:
         """The submitter sends nothing more: the stream ends when all its tasks have."""
         self._is_finishing = True
-        self._signal.set()
+        self._bell.ring()
 
     async def take(self) -> SubmissionParcel | None:
         """The next frame, never empty; None after the last."""
         while not (self._accepted or self._refused or self._finished or self._unsent_window):
             if self._is_finishing and not self._pending and not self._request_by_task:
                 return None
-            self._signal.clear()
-            await self._signal.wait()
-        parcel = SubmissionParcel(window=self._unsent_window)
-        self._unsent_window = 0
+            await self._bell.wait()
         room = self._bounds.frame_items_max
-        _move(self._accepted, parcel.accepted, room)
-        _move(self._refused, parcel.refused, room)
-        size = 0
+        parcel = SubmissionParcel(self._accepted[:room], self._refused[:room], window=self._unsent_window)
+        self._unsent_window = 0
+        del self._accepted[:room]
+        del self._refused[:room]
         # An end goes out after the acceptance of the same submission, or with it.
-        while self._finished and not self._accepted and len(parcel.finished) < room:
-            output = self._finished[0].record.output
-            size_next = 128 + (len(output.data) if output is not None else 0)
-            if parcel.finished and size + size_next > self._bounds.frame_bytes_max:
-                break
-            size += size_next
-            parcel.finished.append(self._finished.popleft())
+        if self._finished and not self._accepted:
+            parcel.finished = _pack(self._finished, room, self._bounds.frame_bytes_max)
         return parcel
 
     # What the loop tells.
@@ -222,7 +217,7 @@ class SubmissionStream:
         request_id = self._request_by_task.pop(TaskId(record.task_id), None)
         if request_id is not None:
             self._finished.append(Finished(request_id, record))
-            self._signal.set()
+            self._bell.ring()
 
     # Below, what only this class calls.
 
@@ -232,8 +227,8 @@ class SubmissionStream:
 
     def _added(self) -> None:
         """Wake the writer. Refusals and repeats are not in the window: they are bounded here."""
-        self._signal.set()
-        if len(self._accepted) + len(self._refused) + len(self._finished) > 4 * self.window + SLACK:
+        self._bell.ring()
+        if len(self._accepted) + len(self._refused) + len(self._finished) > self._answers_max:
             self.fail(SLOW_SUBMITTER)
 
     def _number(self, request_id: str, submission: Submission, taken: list[Submission]) -> None:
@@ -259,7 +254,7 @@ class SubmissionStream:
             self.refuse(request_id, snapshot or _unknown_request(request_id))
             return
         self._finished.append(Finished(request_id, snapshot.record))
-        self._signal.set()
+        self._bell.ring()
 
     def _beyond_window(self) -> Refusal:
         return Refusal(
@@ -282,9 +277,17 @@ class Attached(msgspec.Struct):
         self.stream.found(self.request_id, self.task_id, answer)
 
 
-def _move(source: deque, target: list, count_max: int) -> None:  # type: ignore[type-arg]
-    while source and len(target) < count_max:
-        target.append(source.popleft())
+def _pack(waiting: deque[Finished], items_max: int, bytes_max: int) -> list[Finished]:
+    """Take the ends that go into one frame: one at least."""
+    packed: list[Finished] = []
+    bytes_left = bytes_max
+    while waiting and len(packed) < items_max:
+        output = waiting[0].record.output
+        bytes_left -= 128 if output is None else 128 + len(output.data)
+        if bytes_left < 0 and packed:
+            break
+        packed.append(waiting.popleft())
+    return packed
 
 
 def _unknown_request(request_id: str) -> Refusal:
