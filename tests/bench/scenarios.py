@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from tests.bench import crowds, latency, relay, throughput
-from tests.bench.figures import Figure, Missing
+from tests.bench import crowds, latency, peers, relay, throughput
+from tests.bench.figures import Figure
 from tests.bench.ratios import DURABLE
 from tests.bench.report import Failed
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from tests.bench.terms import Terms
 
 Found: TypeAlias = "Mapping[str, float]"
-PEERS = "tests.bench.peers"
 CONSENSUSES_AT_ONCE = 600
 PIPELINES_AT_ONCE = 24
 
@@ -94,11 +92,6 @@ def rows(scenario: Scenario, terms: Terms, found: Found) -> Iterator[Row]:
 
 def peer_rows(only: str, *, is_quick: bool) -> Iterator[Row]:
     """What the peers come to. What cannot be measured is missing; only what never should happen failed."""
-    try:
-        peers = importlib.import_module(PEERS)
-    except ModuleNotFoundError as error:
-        yield Missing("peer", str(error))
-        return
     try:
         yield from peers.measure(only, quick=is_quick)
     except Exception as error:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.bench import __main__ as command
-from tests.bench import scenarios
 from tests.bench.figures import Figure, Missing, percentile
 from tests.bench.machine import cpu_model, machine
 from tests.bench.ratios import DURABLE, FSYNCING, MEMORY, RATIOS, Ratio, ratios
@@ -180,23 +178,16 @@ def test_a_scenario_is_told_what_was_found_before() -> None:
 def test_peers_are_in_a_full_run_and_in_a_quick_one_only_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, bool]] = []
 
-    class Peers:
-        @staticmethod
-        def measure(only: str, *, quick: bool) -> Iterator[Row]:
-            asked.append((only, quick))
-            yield Missing("peer.dask", "no wheel")
-            raise OSError("disk full")
+    def measure_peers(only: str, *, quick: bool) -> Iterator[Row]:
+        asked.append((only, quick))
+        yield Missing("peer.dask", "no wheel")
+        raise OSError("disk full")
 
-    monkeypatch.setitem(sys.modules, scenarios.PEERS, Peers)
+    monkeypatch.setattr("tests.bench.peers.measure", measure_peers)
     found = [Missing("peer.dask", "no wheel"), Failed("peer", "OSError: disk full")]
     assert list(measure("", QUICK, [])) == []
     assert list(measure("", FULL, [])) == list(measure("peer.dask", QUICK, [])) == found
     assert asked == [("", False), ("peer.dask", True)]
-
-
-def test_peers_that_are_not_there_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scenarios, "PEERS", "tests.bench.nobody")
-    assert list(measure("", FULL, [])) == [Missing("peer", "No module named 'tests.bench.nobody'")]
 
 
 @pytest.mark.parametrize(
