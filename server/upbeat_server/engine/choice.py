@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from upbeat_server.engine.agent import Agent
     from upbeat_server.engine.predictor import Predictor
+    from upbeat_server.engine.queue import Signature
     from upbeat_server.engine.task import Task
 
 TINY_MS = 20.0
@@ -46,7 +47,7 @@ class Choice(Protocol):
 
 
 class Chunk:
-    """Tasks of one type that one agent gets in one turn."""
+    """Tasks with one requirement that one agent gets in one turn."""
 
     __slots__ = ("agent", "left")
 
@@ -69,7 +70,7 @@ class LeastLoaded:
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
-        self._chunks: dict[str, Chunk] = {}
+        self._chunks: dict[Signature, Chunk] = {}
         self._tiny_ms = TINY_MS
 
     def begin_turn(self, pressure: float) -> None:
@@ -79,7 +80,7 @@ class LeastLoaded:
 
     def follow(self, task: Task) -> Agent | None:
         """See Choice."""
-        chunk = self._chunks.get(task.spec.type)
+        chunk = self._chunks.get(task.signature)
         if chunk is None or not chunk.left or task.record.attempt or task.panel:
             return None
         agent = chunk.agent
@@ -91,9 +92,8 @@ class LeastLoaded:
     def pick(self, task: Task, candidates: list[Agent]) -> Agent:
         """See Choice."""
         agent = candidates[0] if len(candidates) == 1 else min(candidates, key=_load)
-        task_type = task.spec.type
-        if not task.record.attempt and not task.panel and self._is_tiny(task_type):
-            self._chunks[task_type] = Chunk(agent)
+        if not task.record.attempt and not task.panel and self._is_tiny(task.spec.type):
+            self._chunks[task.signature] = Chunk(agent)
         return agent
 
     def explain(self, task: Task, agent: Agent) -> str:

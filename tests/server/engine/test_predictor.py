@@ -111,6 +111,22 @@ def test_a_server_under_pressure_takes_short_work_for_tiny(
     assert holders(play) == expected
 
 
+def test_work_with_different_requirements_fills_different_agents(play: Play) -> None:
+    learn_that_work_is(play, 1.0)
+    play >> hello("a1", slots=9, labels={"zone": "x"}) >> hello("a2", slots=9, labels={"zone": "y"})
+    selectors = ["zone=x", "zone=y"] * 3
+    play.together(*(submit(f"t{number}", selector=text) for number, text in enumerate(selectors)))
+    assert holders(play) == ["a1", "a2"] * 3
+
+
+def test_a_chunk_goes_on_after_work_with_another_requirement(play: Play) -> None:
+    learn_that_work_is(play, 1.0)
+    play >> hello("a1", slots=9) >> hello("a2", slots=9) >> hello("a3", slots=9, labels={"zone": "x"})
+    specs: list[dict[str, str]] = [{}, {"selector": "zone=x"}] * 3
+    play.together(*(submit(f"t{number}", **spec) for number, spec in enumerate(specs)))
+    assert holders(play) == ["a1", "a3"] * 3
+
+
 def test_a_chunk_of_tiny_work_has_an_end(play: Play) -> None:
     learn_that_work_is(play, 1.0)
     play >> hello("a1", slots=1_000) >> hello("a2", slots=1_000)
