@@ -240,9 +240,8 @@ class Engine:
             record.end_ms = now_ms
             self.counters.finished[after] += 1
             self._leave(task)
-            self.revision += 1
-            record.revision = self.revision
-            self.commands += (Persist(task), TaskFinished(task))
+            self.persist(task)
+            self.commands.append(TaskFinished(task))
             if task.member_of is not None:
                 self.ended.append(task)
             return after
