@@ -40,7 +40,7 @@ def test_at_full_load_many_tasks_share_a_frame_a_turn_and_a_commit() -> None:
     assert counted.commits <= 0.01
     assert counted.steps <= 0.04
     assert counted.frames_in <= 0.04
-    assert counted.frames_out <= 0.03
+    assert counted.frames_out <= 0.045
 
 
 def test_a_task_is_written_twice() -> None:
@@ -48,10 +48,10 @@ def test_a_task_is_written_twice() -> None:
     assert one_outstanding().rows == 2.0
 
 
-def test_a_task_by_itself_takes_two_turns_and_six_frames() -> None:
+def test_a_task_by_itself_takes_two_turns_and_seven_frames() -> None:
     counted = one_outstanding()
     assert (counted.turns, counted.commits) == (2.0, 2.0)
-    assert (counted.frames_in, counted.frames_out) == (3.0, 3.0)
+    assert (counted.frames_in, counted.frames_out) == (3.0, 4.0)
     assert counted.steps <= 4.0
 
 

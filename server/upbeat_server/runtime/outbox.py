@@ -10,7 +10,6 @@ is full of answers ends its stream and delays nobody else.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from upbeat_server.engine.events import AttemptProgressed
     from upbeat_server.engine.model import Error, Refusal, TaskSpec
     from upbeat_server.runtime.bounds import StreamBounds
-
-ANSWER_WAIT_S = 0.002
-"""That answers to results wait for an assignment to go out with: a frame costs 100 us at any size."""
 
 
 class Assignment(msgspec.Struct):
@@ -86,8 +82,6 @@ class AgentOutbox:
         self._assignments: dict[int, Assignment] = {}
         self._cancels: dict[int, Cancellation] = {}
         self._answers: list[ResultAnswer] = []
-        self._answers_due = False  # They have waited for company long enough.
-        self._is_timed = False  # A timer will say so.
         self._errors: deque[Refusal] = deque()
         self.mail = Mailbag(bounds)
         self._drain = ""
@@ -120,11 +114,9 @@ class AgentOutbox:
         self._bell.ring()
 
     def answer(self, lease: int | str, outcome: int, error: Error | None = None) -> None:
-        """Answer a result, soon: its agent keeps it meanwhile, and often gets work in the same frame."""
+        """Answer a result."""
         self._answers.append(ResultAnswer(lease, outcome, error))
-        if not self._is_timed and not self._answers_due:
-            self._is_timed = True
-            asyncio.get_running_loop().call_later(ANSWER_WAIT_S, self._time_is_up)
+        self._bell.ring()
 
     def drain(self, reason: str) -> None:
         """Say that nothing new will come."""
@@ -145,18 +137,10 @@ class AgentOutbox:
         self._is_finishing = True
         self._bell.ring()
 
-    def _time_is_up(self) -> None:
-        self._is_timed = False
-        if self._answers:
-            self._answers_due = True
-            self._bell.ring()
-
     async def take(self) -> Parcel | None:
         """The next frame, never empty; None after the last."""
         while not self._has_any():
             if self._is_finishing:
-                if self._answers:
-                    break
                 return None
             await self._bell.wait()
         return self._pack()
@@ -164,7 +148,7 @@ class AgentOutbox:
     def _has_any(self) -> bool:
         return bool(
             self._assignments
-            or self._answers_due
+            or self._answers
             or self._cancels
             or self._welcome
             or self._errors
@@ -181,7 +165,6 @@ class AgentOutbox:
         if self._answers:
             parcel.answers = self._answers[:room]
             del self._answers[:room]
-            self._answers_due = bool(self._answers)
         if self._assignments:
             parcel.assignments = self._pack_assignments(max(room - len(parcel.answers), 1))
         if self._cancels:
