@@ -73,13 +73,11 @@ class SubmissionStream:
         self._refused: list[tuple[str, Refusal]] = []
         self._finished: deque[Finished] = deque()
         self._unsent_window = self.window
-        self._is_waking = False
         self._answers_max = 4 * self.window + SLACK
         self._bell = Bell()
         self._is_over = False
         self._is_finishing = False
-        self._loop = asyncio.get_running_loop()
-        self.closed: asyncio.Future[Refusal | None] = self._loop.create_future()
+        self.closed: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
         namespace.routes[origin] = self
 
     @property
@@ -188,10 +186,7 @@ class SubmissionStream:
         self._request_by_task[task_id] = request_id
         self._accepted.append((request_id, task_id))
         self.namespace.subscribe(task_id, self)
-        # Assignments that the same turn made go out first: somebody waits for their results.
-        if not self._is_waking:
-            self._is_waking = True
-            self._loop.call_soon(self._wake)
+        self._added()
 
     def known(self, index: int, snapshot: TaskSnapshot) -> None:
         """A submission repeats a finished task."""
@@ -220,10 +215,6 @@ class SubmissionStream:
             self._bell.ring()
 
     # Below, what only this class calls.
-
-    def _wake(self) -> None:
-        self._is_waking = False
-        self._added()
 
     def _added(self) -> None:
         """Wake the writer. Refusals and repeats are not in the window: they are bounded here."""
