@@ -170,7 +170,7 @@ class Bus:
             return
         stream = self.outlets[outlet]
         del stream.subscriptions[subscription.subscription_id]
-        stream.flight_bytes -= subscription.flight_bytes
+        self._make_room(engine, stream, subscription.flight_bytes)
         if not stream.subscriptions:
             del self.outlets[outlet]
         subscription.outlet = NO_OUTLET
@@ -196,15 +196,17 @@ class Bus:
             return
         size = subscription.topic.kept[sequence].size
         subscription.flight_bytes -= size
-        stream = self.outlets[subscription.outlet]
-        if stream.flight_bytes >= engine.limits.delivery.stream_bytes_max:
-            # Others may have waited for room in the stream: they go first.
-            self.stirred.update(stream.subscriptions)
-            self.stirred.pop(subscription.subscription_id, None)
+        self._make_room(engine, self.outlets[subscription.outlet], size)
+        self.stirred.pop(subscription.subscription_id, None)  # Others that waited for room go first.
         self.stirred[subscription.subscription_id] = subscription
-        stream.flight_bytes -= size
         if not subscription.flight:
             self.disarm(subscription)
+
+    def _make_room(self, engine: Engine, stream: Outlet, size: int) -> None:
+        """Bytes are under way in a stream no longer; if it was full, all that it delivers may go on."""
+        if size and stream.flight_bytes >= engine.limits.delivery.stream_bytes_max:
+            self.stirred.update(stream.subscriptions)
+        stream.flight_bytes -= size
 
     def arm(self, subscription: Subscription) -> None:
         """Set the timer of a subscription to what is due first."""

@@ -93,5 +93,13 @@ def _subscription(engine: Engine, subscription: Subscription) -> Iterator[str]:
             yield f"{name} has no stream"
     elif stream is None or stream.subscriptions.get(subscription.subscription_id) is not subscription:
         yield f"{name} is unknown to its stream"
+    elif (
+        subscription.subscription_id not in bus.stirred
+        and wanted.keys() - flight.keys()
+        and len(flight) < limits.unacked_max
+        and subscription.flight_bytes < limits.unacked_bytes_max
+        and stream.flight_bytes < limits.stream_bytes_max
+    ):
+        yield f"{name} has room, and nobody looks at what waits for it"
     if subscription.outlet != NO_OUTLET and subscription.away_since_ms:
         yield f"{name} is away and has a stream"

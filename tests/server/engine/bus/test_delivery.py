@@ -4,7 +4,8 @@ import pytest
 
 from tests.support.bus_lines import acks, agent_acks, agent_reads, agent_says, leaves, read, rule, say
 from tests.support.lines import cut, hello
-from tests.support.play import Play
+from tests.support.play import Line, Play
+from upbeat_server.engine.bus.message import SubscribeAction
 from upbeat_server.engine.limits import BusBounds, Delivery, Limits
 
 QUICK = Limits(delivery=Delivery(redelivery_ms=1_000, redelivery_max_ms=4_000, attempts_max=3))
@@ -95,6 +96,24 @@ def test_bytes_under_way_are_bounded_for_a_subscriber_and_for_a_stream() -> None
     assert [words.split()[1] for words in play.said] == ["arts:1"]
     play >> acks("alice", 1, topic="arts")
     assert [words.split()[1] for words in play.said] == ["sport:2"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        read("alice", action=SubscribeAction.LEAVE),
+        read("alice", action=SubscribeAction.FORGET),
+        read("alice", stream=2),
+    ],
+    ids=["leaves", "is forgotten", "reads elsewhere"],
+)
+def test_who_leaves_a_full_stream_makes_room_for_the_others(line: Line) -> None:
+    play = Play(Limits(delivery=Delivery(unacked_bytes_max=20, stream_bytes_max=20)))
+    play >> read("alice") >> read("bob", "sport")
+    play >> say("news", "m1", text="x" * 20) >> say("sport", "m2")
+    assert "deliver sport:1 m2 to bob at s1" not in play.said  # The stream is full.
+    play >> line
+    assert "deliver sport:1 m2 to bob at s1" in play.said
 
 
 def test_a_subscriber_that_was_away_gets_what_it_missed_before_anything_new(news: Play) -> None:
