@@ -8,6 +8,7 @@ Whatever they need of a live task they read here, before the next turn changes i
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import structlog
@@ -217,20 +218,25 @@ def resolve_result(scene: Scene, order: commands.ResolveResult) -> None:
     store cannot say, it is asked again.
     """
     task_id = task_of(cast("Any", order.lease_id))
+    scene.lookups.ask(scene.namespace, task_id, partial(_resolved, scene, order))
 
-    def answer(found: TaskSnapshot | Refusal | None) -> None:
-        session = scene.namespace.sessions.get(order.session_id)
-        if session is None:
-            return
-        if isinstance(found, Refusal):
-            scene.lookups.ask_again(scene.namespace, task_id, answer)
-            return
-        outcome = ResultOutcome.UNKNOWN
-        if found is not None:
-            outcome = late_outcome(found.record, order.lease_id, order.agent_id)
-        session.outbox.answer(order.lease_id, outcome)
 
-    scene.lookups.ask(scene.namespace, task_id, answer)
+def _resolved(scene: Scene, order: commands.ResolveResult, found: TaskSnapshot | Refusal | None) -> None:
+    """The store said, or could not say, what a late result is for.
+
+    No closure that names itself: it would keep all of the turn until the collector comes.
+    """
+    session = scene.namespace.sessions.get(order.session_id)
+    if session is None:
+        return
+    if isinstance(found, Refusal):
+        task_id = task_of(cast("Any", order.lease_id))
+        scene.lookups.ask_again(scene.namespace, task_id, partial(_resolved, scene, order))
+        return
+    outcome = ResultOutcome.UNKNOWN
+    if found is not None:
+        outcome = late_outcome(found.record, order.lease_id, order.agent_id)
+    session.outbox.answer(order.lease_id, outcome)
 
 
 def end_session(scene: Scene, order: commands.EndSession) -> None:
