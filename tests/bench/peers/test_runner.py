@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -44,8 +45,10 @@ def python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def write(program: Path, code: str) -> None:
-    """Make a program of Python code."""
-    program.write_text(f"#!{sys.executable}\n{code}\n")
+    """Make a program of Python code. The path of the interpreter may have spaces, which a #! line cannot."""
+    script = program.with_name("script.py")
+    script.write_text(f"{code}\n")
+    program.write_text(f'#!/bin/sh\nexec {quote(sys.executable)} {quote(str(script))} "$@"\n')
     program.chmod(0o755)
 
 
