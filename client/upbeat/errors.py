@@ -138,6 +138,10 @@ class NotGradable(FailedPrecondition):
     """The task has not completed, or it is no agent's own work: grade the children of a collaboration."""
 
 
+class NotRetryable(FailedPrecondition):
+    """The task has not ended, has completed, or is part of a collaboration: retry its root."""
+
+
 class SampleDisabled(FailedPrecondition):
     """The sample service is off on this server."""
 
@@ -389,6 +393,7 @@ REASONS: Mapping[str, type[Refused]] = {
     "SAMPLE_DISABLED": SampleDisabled,
     "ITEMS_CLOSED": ItemsClosed,
     "NOT_GRADABLE": NotGradable,
+    "NOT_RETRYABLE": NotRetryable,
     "QUEUE_FULL": QueueFull,
     "QUEUE_BYTES_FULL": QueueFull,
     "SIGNATURES_EXHAUSTED": ResourceExhausted,

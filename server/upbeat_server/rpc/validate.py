@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from upbeat.v1 import task_service_pb2
     from upbeat_server.engine.collaboration.mode import Mode
-    from upbeat_server.engine.model import Refusal
+    from upbeat_server.engine.model import Refusal, TaskSpec
 
 REQUEST_ID_CHARS_MAX = 128
 
@@ -53,16 +53,29 @@ class SubmissionReader:
         spec = self._specs.read(request.spec, faults)
         if spec is None:
             return faults.refusal()
-        spec_bytes = codec.encode_spec(spec)
-        submission = Submission(
-            0,
-            spec,
-            spec_bytes,
-            codec.fingerprint(spec_bytes),
-            request_id,
-            compile_selector(spec.selector) if spec.selector else None,
-        )
+        submission = _submission(spec, request_id)
         return submission if spec.collaboration is None else _completed(submission, faults)
+
+    def again(self, spec: TaskSpec, request_id: str) -> Submission | Refusal:
+        """The submission of a spec that was let in before."""
+        faults = Faults()
+        if not is_ascii(request_id, REQUEST_ID_CHARS_MAX):
+            faults.add("request_id", f"must be at most {REQUEST_ID_CHARS_MAX} printable ASCII characters")
+            return faults.refusal()
+        submission = _submission(spec, request_id)
+        return submission if spec.collaboration is None else _completed(submission, faults)
+
+
+def _submission(spec: TaskSpec, request_id: str) -> Submission:
+    spec_bytes = codec.encode_spec(spec)
+    return Submission(
+        0,
+        spec,
+        spec_bytes,
+        codec.fingerprint(spec_bytes),
+        request_id,
+        compile_selector(spec.selector) if spec.selector else None,
+    )
 
 
 def _completed(submission: Submission, faults: Faults) -> Submission | Refusal:
