@@ -28,6 +28,7 @@ from upbeat_server.rpc.health import HealthService
 from upbeat_server.rpc.identity import Authenticator, OpenDoor
 from upbeat_server.rpc.listener import Listener
 from upbeat_server.rpc.message_service import MessageService
+from upbeat_server.rpc.operations_service import OperationsService
 from upbeat_server.rpc.reflection import V1, V1ALPHA, ReflectionService
 from upbeat_server.rpc.sample_service import SampleService
 from upbeat_server.rpc.server import build_server
@@ -40,6 +41,7 @@ from upbeat_server.runtime.modes import ModeInvalid, installed_modes
 from upbeat_server.runtime.orchestrator import Orchestrator
 from upbeat_server.store.address import open_store
 from upbeat_server.store.store import StoreError
+from upbeat_server.telemetry.history import History
 from upbeat_server.telemetry.metrics import Metrics
 from upbeat_server.telemetry.recorder import Recorder
 
@@ -141,6 +143,7 @@ class App:
             msgspec.convert(settings.runtime.model_dump(), RuntimeBounds),
             self.recorder,
         )
+        self._history = History(self._orchestrator, self.recorder, self._clock)
         metrics = Metrics(self._orchestrator, self.recorder, server_version())
         self._door = Door(authenticator, metrics.calls, settings.runtime.streams.write_ms / 1_000)
         services = self._services()
@@ -165,6 +168,7 @@ class App:
         self.grpc_port = self._grpc.port
         if self._http is not None:
             self._http.start()
+        self._keeping = asyncio.create_task(self._history.keep(), name="upbeat-history")
         self._is_started = True
         self._tell_health()
         log.info("listening", grpc=self.grpc_port, http=self.http_port, store=settings.store.address)
@@ -174,10 +178,11 @@ class App:
         tasks = TaskService(orchestrator)
         services: list[Servicer] = [
             tasks,
-            AgentService(orchestrator, server_version()),
+            AgentService(orchestrator, server_version(), self.recorder),
             CollaborationService(orchestrator),
             MessageService(orchestrator),
-            StatsService(orchestrator, self.recorder, self._clock, server_version()),
+            OperationsService(orchestrator),
+            StatsService(orchestrator, self.recorder, self._history, self._clock, server_version()),
             SampleService(tasks, settings.sample),
         ]
         if settings.channelz:
@@ -200,6 +205,7 @@ class App:
             return
         log.info("stopping")
         self._is_stopping = True
+        self._keeping.cancel()
         self._tell_health()
         self._door.draining = True
         await self.orchestrator.drain()

@@ -16,16 +16,19 @@ from upbeat.v1 import (
     agent_service_pb2_grpc,
     collaboration_service_pb2_grpc,
     message_service_pb2_grpc,
+    operations_service_pb2_grpc,
     task_service_pb2,
     task_service_pb2_grpc,
 )
 from upbeat_server.rpc.agent_service import AgentService
 from upbeat_server.rpc.collaboration_service import CollaborationService
 from upbeat_server.rpc.message_service import MessageService
+from upbeat_server.rpc.operations_service import OperationsService
 from upbeat_server.rpc.server import build_server
 from upbeat_server.rpc.task_service import TaskService
 from upbeat_server.runtime.orchestrator import Orchestrator
 from upbeat_server.store.memory import MemoryStore
+from upbeat_server.telemetry.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,6 +49,7 @@ class Served:
         self.tasks: Any = task_service_pb2_grpc.TaskServiceStub(channel)
         self.agents: Any = agent_service_pb2_grpc.AgentServiceStub(channel)
         self.collaborations: Any = collaboration_service_pb2_grpc.CollaborationServiceStub(channel)
+        self.operations: Any = operations_service_pb2_grpc.OperationsServiceStub(channel)
         self.messages: Any = message_service_pb2_grpc.MessageServiceStub(channel)
 
     async def submit(self, task_type: str = "echo", **fields: Any) -> task_service_pb2.SubmitTaskResponse:
@@ -125,14 +129,16 @@ async def served(
 ) -> AsyncIterator[Served]:
     """A server on a free port."""
     clock = HandClock()
-    orchestrator = Orchestrator(store or MemoryStore(), clock, limits, bounds)
+    recorder = Recorder()
+    orchestrator = Orchestrator(store or MemoryStore(), clock, limits, bounds, recorder)
     await orchestrator.start()
     server = build_server(
         [
             TaskService(orchestrator),
-            AgentService(orchestrator, "upbeat test"),
+            AgentService(orchestrator, "upbeat test", recorder),
             CollaborationService(orchestrator),
             MessageService(orchestrator),
+            OperationsService(orchestrator),
         ]
     )
     port = server.add_insecure_port("127.0.0.1:0")

@@ -8,12 +8,15 @@ from upbeat.v1 import agent_pb2
 from upbeat.v1 import agent_service_pb2 as pb
 from upbeat_server.engine import reasons
 from upbeat_server.engine.model import AgentState
+from upbeat_server.rpc.agent_attempts import fill_attempt, latest
 from upbeat_server.rpc.agent_stream import AgentStream
 from upbeat_server.rpc.convert import fill_agent
-from upbeat_server.rpc.faults import is_agent, is_type
+from upbeat_server.rpc.faults import Faults, is_agent, is_type
 from upbeat_server.rpc.identity import Role
 from upbeat_server.rpc.page_token import PageTokens, read_page_size
+from upbeat_server.rpc.values import read_time
 from upbeat_server.runtime.refused import Refused, invalid, refused
+from upbeat_server.telemetry.recorder import Recorder
 
 if TYPE_CHECKING:
     from upbeat_server.rpc.method import Call, Stream
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 PAGE_DEFAULT = 100
 PAGE_MAX = 1_000
 WATCH_FRAME_MAX = 256
+ATTEMPTS_DEFAULT = 1_000
+ATTEMPTS_MAX = 10_000
+ALL_AGENTS = "-"
 ITEM_BYTES = 8
 """What a page or a frame adds to an agent."""
 
@@ -39,11 +45,15 @@ class AgentService:
         "watch_agents": Role.VIEWER,
         "pause_type": Role.ADMIN,
         "resume_type": Role.ADMIN,
+        "list_agent_attempts": Role.VIEWER,
     }
 
-    def __init__(self, orchestrator: Orchestrator, server_version: str = "") -> None:
+    def __init__(
+        self, orchestrator: Orchestrator, server_version: str = "", recorder: Recorder | None = None
+    ) -> None:
         self._orchestrator = orchestrator
         self._server_version = server_version
+        self._recorder = recorder or Recorder()
         self._tokens = PageTokens(orchestrator.secret)
         self._page_bytes_max = orchestrator.bounds.payloads.page_bytes_max
 
@@ -123,6 +133,28 @@ class AgentService:
         """Not built yet."""
         call.namespace(request.namespace)
         raise _not_built("ResumeType")
+
+    async def list_agent_attempts(
+        self, request: pb.ListAgentAttemptsRequest, call: Call
+    ) -> pb.ListAgentAttemptsResponse:
+        """What agents worked on lately, and now."""
+        namespace = call.namespace(request.namespace)
+        agent_id = "" if request.agent_id == ALL_AGENTS else _agent_id(request.agent_id)
+        faults = Faults()
+        from_ms = read_time(request.end_time_from, "end_time_from", faults)
+        faults.raise_any()
+        if request.limit < 0:
+            raise invalid(
+                "limit",
+                f"{request.limit} is negative; 0 means {ATTEMPTS_DEFAULT:,}, the most is {ATTEMPTS_MAX:,}",
+            )
+        limit = read_page_size(request.limit, ATTEMPTS_DEFAULT, ATTEMPTS_MAX)
+        running = self._orchestrator.running_attempts(namespace, agent_id)[:limit]
+        ended = self._recorder.of(namespace).attempts if namespace in self._recorder.namespaces else ()
+        response = pb.ListAgentAttemptsResponse()
+        for entry in [*latest(ended, agent_id, from_ms, limit - len(running)), *running]:
+            fill_attempt(response.attempts.add(), entry)
+        return response
 
     async def _send(self, stream: Stream, agents: list[AgentSnapshot], snapshot_done: bool) -> None:
         """Send agents in frames that a caller can take; ``snapshot_done`` stands in the last one."""

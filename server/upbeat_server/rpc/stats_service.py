@@ -10,10 +10,12 @@ from upbeat_server.engine import reasons
 from upbeat_server.engine.census import BusCensus
 from upbeat_server.engine.model import FINISHED, AgentState, Priority, TaskState
 from upbeat_server.rpc.faults import Faults
+from upbeat_server.rpc.history_point import fill_point
 from upbeat_server.rpc.identity import Role
 from upbeat_server.rpc.parts import fill_duration
 from upbeat_server.rpc.values import read_duration
 from upbeat_server.runtime.refused import invalid, refused
+from upbeat_server.telemetry.history import SPAN_S, STEP_S
 
 if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from upbeat_server.clock import Clock
     from upbeat_server.engine.census import Census
     from upbeat_server.rpc.method import Call, Stream
+    from upbeat_server.telemetry.history import History
     from upbeat_server.telemetry.recorder import Recorder
     from upbeat_server.telemetry.windows import Rate, Summary
 
@@ -42,11 +45,18 @@ class StatsService:
     """Puts census and windows together."""
 
     descriptor = stats_service_pb2.DESCRIPTOR.services_by_name["StatsService"]
-    roles: Final[dict[str, Role]] = {"get_stats": Role.VIEWER, "watch_stats": Role.VIEWER}
+    roles: Final[dict[str, Role]] = {
+        "get_stats": Role.VIEWER,
+        "watch_stats": Role.VIEWER,
+        "get_history": Role.VIEWER,
+    }
 
-    def __init__(self, counted: Counted, recorder: Recorder, clock: Clock, version: str) -> None:
+    def __init__(
+        self, counted: Counted, recorder: Recorder, history: History, clock: Clock, version: str
+    ) -> None:
         self._counted = counted
         self._recorder = recorder
+        self._history = history
         self._clock = clock
         self._version = version
         self._watches = 0
@@ -79,6 +89,21 @@ class StatsService:
             self._watches -= 1
             if not self._watches:
                 self._recent.clear()
+
+    async def get_history(
+        self, request: stats_service_pb2.GetHistoryRequest, call: Call
+    ) -> stats_service_pb2.GetHistoryResponse:
+        """How the figures were."""
+        namespace = call.namespace(request.namespace)
+        faults = Faults()
+        window_ms = read_duration(request.window, "window", faults, zero_allowed=True) or SPAN_S * 1_000
+        if faults or not 1_000 <= window_ms <= SPAN_S * 1_000:
+            raise invalid("window", f"must be 1 s to {SPAN_S:,} s")
+        response = stats_service_pb2.GetHistoryResponse()
+        response.step.seconds = STEP_S
+        for point in self._history.points(namespace, self._clock.now_ms() - window_ms):
+            fill_point(response.points.add(), point)
+        return response
 
     def _recently(self, namespace: str) -> stats_pb2.Stats:
         """Figures that are younger than the shortest interval."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from upbeat_server.runtime.agent_watches import AgentWatch
+    from upbeat_server.telemetry.recorder import AgentAttempt
 
 
 class AgentCalls(Desk):
@@ -57,6 +58,21 @@ class AgentCalls(Desk):
         if namespace is None or agent is None:
             raise _agent_not_found(agent_id)
         return AgentSnapshot.of(agent, namespace.engine.predictor)
+
+    def running_attempts(self, name: str, agent_id: str = "") -> list[AgentAttempt]:
+        """Durable attempts that run, by agent and start; agent "" is all."""
+        namespace = self._catalog.known(name)
+        if namespace is None:
+            return []
+        agents = namespace.engine.fleet.agents
+        found: list[AgentAttempt] = []
+        for key in [agent_id] if agent_id in agents else [] if agent_id else sorted(agents):
+            found += [
+                (task.task_id, task.spec.type, task.record.attempts[-1])
+                for task in agents[key].leases.values()
+                if task is not None and task.record.attempts and task.task_id not in namespace.encoded
+            ]
+        return found
 
     async def drain_agent(self, name: str, agent_id: str) -> AgentSnapshot:
         """Give an agent nothing new."""

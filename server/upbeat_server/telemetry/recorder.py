@@ -7,8 +7,8 @@ and attempts are not kept here: the engine has them (``engine/census.py``).
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from upbeat_server.clock import stopwatch_s
 from upbeat_server.engine.model import TaskState
@@ -17,15 +17,24 @@ from upbeat_server.telemetry.windows import Distribution, Rate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from upbeat_server.engine.model import Attempt
     from upbeat_server.engine.task import Task
 
 COMPLETED, FAILED = TaskState.COMPLETED, TaskState.FAILED
 
 
-class NamespaceFigures:
-    """Rates and distributions of one namespace."""
+ATTEMPTS_KEPT: Final = 5_000
+"""Ended attempts of a namespace: for looking at them, not a record."""
 
-    __slots__ = ("completed", "failed", "run", "submitted", "total", "wait")
+
+AgentAttempt: TypeAlias = "tuple[int, str, Attempt]"
+"""An attempt with its task's id and type."""
+
+
+class NamespaceFigures:
+    """Rates, distributions and the last attempts of one namespace."""
+
+    __slots__ = ("attempts", "completed", "failed", "run", "submitted", "total", "wait")
 
     def __init__(self) -> None:
         self.submitted = Rate()
@@ -34,6 +43,8 @@ class NamespaceFigures:
         self.wait = Distribution()  # From submission to the first lease.
         self.run = Distribution()  # The accepted attempt.
         self.total = Distribution()  # From submission to the end.
+        # Of tasks that have finished, in the order of their ends.
+        self.attempts: deque[AgentAttempt] = deque(maxlen=ATTEMPTS_KEPT)
 
 
 def _nothing() -> None:
@@ -108,12 +119,15 @@ class Recorder:
         waits_s: list[float] = []
         runs_s: list[float] = []
         completed = failed = 0
+        keep = figures.attempts.append
         for task in tasks:
             record = task.record
             create_ms, start_ms = record.create_ms, record.start_ms
             totals_s.append((record.end_ms - create_ms) / 1_000)
             if start_ms:
                 waits_s.append((start_ms - create_ms) / 1_000)
+            for attempt in record.attempts:
+                keep((record.task_id, task.spec.type, attempt))
             if record.state == COMPLETED:
                 completed += 1
                 if record.attempts:

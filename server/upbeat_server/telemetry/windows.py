@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from itertools import repeat
+from itertools import repeat, takewhile
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 RATE_SPAN_S: Final = 300
 SAMPLES_MAX: Final = 1_024
@@ -110,12 +110,20 @@ class Distribution:
         recent = self._recent
         while recent and recent[0][0] < now_s - SAMPLE_AGE_S:
             recent.popleft()
-        if not recent:
-            return Summary()
-        samples = sorted(seconds for _, seconds in recent)
-        count = len(samples)
+        return _summary(recent)
 
-        def percentile(share: float) -> float:
-            return samples[min(count - 1, int(share * count))]
+    def summary_since(self, since_s: float) -> Summary:
+        """Percentiles of the samples after ``since_s``, at most the last ``SAMPLES_MAX`` of them."""
+        return _summary(takewhile(lambda sample: sample[0] > since_s, reversed(self._recent)))
 
-        return Summary(percentile(0.5), percentile(0.9), percentile(0.99), samples[-1], count)
+
+def _summary(timed_samples: Iterable[tuple[float, float]]) -> Summary:
+    samples = sorted(seconds for _, seconds in timed_samples)
+    if not samples:
+        return Summary()
+    count = len(samples)
+
+    def percentile(share: float) -> float:
+        return samples[min(count - 1, int(share * count))]
+
+    return Summary(percentile(0.5), percentile(0.9), percentile(0.99), samples[-1], count)

@@ -15,6 +15,7 @@ from upbeat_server.engine.task import Task
 from upbeat_server.rpc import stats_service
 from upbeat_server.rpc.stats_service import StatsService
 from upbeat_server.runtime.refused import Refused
+from upbeat_server.telemetry.history import History
 from upbeat_server.telemetry.recorder import Recorder
 
 COUNTED = Census(
@@ -41,6 +42,8 @@ COUNTED = Census(
 
 class CountedNamespace:
     """Counts of one namespace, `default`."""
+
+    names = ["default"]  # noqa: RUF012 - a fake
 
     def census(self, name: str) -> Census | None:
         return COUNTED if name == "default" else None
@@ -86,7 +89,9 @@ def recorder() -> Recorder:
 
 @pytest.fixture
 def service(recorder: Recorder) -> StatsService:
-    return StatsService(CountedNamespace(), recorder, SystemClock(), "upbeat/1.2.3")
+    clock = SystemClock()
+    history = History(CountedNamespace(), recorder, clock)
+    return StatsService(CountedNamespace(), recorder, history, clock, "upbeat/1.2.3")
 
 
 async def stats_of(service: StatsService, namespace: str = "") -> stats_pb2.Stats:
@@ -189,3 +194,22 @@ async def test_watches_are_bounded(service: StatsService, monkeypatch: pytest.Mo
     with pytest.raises(Refused) as caught:
         await service.watch_stats(stats_service_pb2.WatchStatsRequest(), FakeStream(1))  # type: ignore[arg-type]
     assert caught.value.refusal.reason == reasons.STREAMS_EXHAUSTED
+
+
+async def test_history_is_told_as_it_was_kept(service: StatsService, recorder: Recorder) -> None:
+    service._history.sample("default")
+    recorder.submitted("default", 6)
+    recorder.of("default").run.add(0.5, 101.5)
+    recorder._stopwatch = lambda: 103.0
+    service._history.sample("default")
+    request = stats_service_pb2.GetHistoryRequest(window=Duration(seconds=60))
+    answer = await service.get_history(request, FakeStream(0))  # type: ignore[arg-type]
+    (point,) = answer.points
+    assert answer.step.seconds == 5
+    assert point.submitted_per_second == 3
+    assert point.run.p99.ToMilliseconds() == 500
+    assert not point.wait.HasField("p50")
+    assert (point.running, point.slots, point.slots_in_use, point.agents) == (6, 12, 6, 3)
+    assert point.queue_by_priority["NORMAL"].depth == 5
+    assert point.queue_by_priority["NORMAL"].oldest_age.ToMilliseconds() == 1_500
+    assert set(point.queue_by_priority) == {"LOW", "NORMAL", "HIGH", "CRITICAL"}

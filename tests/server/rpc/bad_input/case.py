@@ -11,6 +11,7 @@ from upbeat.v1 import (
     agent_service_pb2,
     collaboration_service_pb2,
     message_service_pb2,
+    operations_service_pb2,
     sample_service_pb2,
     stats_service_pb2,
     task_service_pb2,
@@ -23,6 +24,7 @@ collaborations_pb: Any = collaboration_service_pb2
 stats_pb: Any = stats_service_pb2
 sample_pb: Any = sample_service_pb2
 bus_pb: Any = message_service_pb2
+operations_pb: Any = operations_service_pb2
 
 Code = grpc.StatusCode
 INVALID = Code.INVALID_ARGUMENT

@@ -9,6 +9,7 @@ from tests.server.rpc.bad_input import (
     malformed,
     messages,
     namespaces,
+    operations,
     other_services,
     queries,
     specs,
@@ -25,6 +26,7 @@ CASES: tuple[Case, ...] = (
     *namespaces.CASES,
     *queries.CASES,
     *agents.CASES,
+    *operations.CASES,
     *messages.CASES,
     *other_services.CASES,
 )

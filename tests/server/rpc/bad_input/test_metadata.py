@@ -37,6 +37,7 @@ from tests.server.rpc.bad_input.case import (
     hello,
     tasks_pb,
 )
+from tests.server.rpc.bad_input.operations import OPERATIONS
 from tests.server.rpc.bad_input.test_completeness import METHODS
 from tests.server.rpc.bad_input.whole_server import WholeServer, is_fit_for_callers, whole_server
 from tests.support.runtime import PATIENCE_S
@@ -98,6 +99,11 @@ MAY_NOT: dict[str, tuple[str, ...]] = {
     f"{MESSAGES}ListDeadLetters": ("agent",),
     f"{MESSAGES}DropDeadLetters": ("viewer", "submitter", "agent"),
     f"{MESSAGES}RedeliverDeadLetters": ("viewer", "submitter", "agent"),
+    f"{AGENTS}ListAgentAttempts": ("agent",),
+    f"{OPERATIONS}RetryTask": ("viewer", "agent"),
+    f"{OPERATIONS}BulkCancelTasks": ("viewer", "submitter", "agent"),
+    f"{OPERATIONS}BulkRetryTasks": ("viewer", "submitter", "agent"),
+    "upbeat.v1.StatsService/GetHistory": ("agent",),
     "upbeat.v1.StatsService/GetStats": ("agent",),
     "upbeat.v1.StatsService/WatchStats": ("agent",),
     "upbeat.v1.SampleService/SubmitSampleTask": ("viewer", "agent"),
