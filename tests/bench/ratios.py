@@ -37,6 +37,9 @@ DURABLE, MEMORY = "throughput.durable.50x64", "throughput.memory.50x64"
 RATIOS = (
     Ratio(DURABLE, "relay.batched"),
     Ratio(MEMORY, "relay.batched"),
+    Ratio("relay.contract", "relay.batched"),
+    Ratio(DURABLE, "relay.contract"),
+    Ratio(MEMORY, "relay.contract"),
     Ratio(DURABLE, MEMORY),
     Ratio("throughput.durable.queued", DURABLE),
     Ratio("throughput.durable.varied", DURABLE),

@@ -44,6 +44,7 @@ SCENARIOS = (
     Scenario("relay.stream", lambda terms, _: relay.stream(terms)),
     Scenario("relay.single", lambda terms, _: relay.single(terms)),
     Scenario("relay.batched", lambda terms, _: relay.batched(terms)),
+    Scenario("relay.contract", lambda terms, _: throughput.bare(terms)),
     _plain("durable", 50, 64),
     _plain("memory", 50, 64),
     _plain("durable", 500, 16),

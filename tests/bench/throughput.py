@@ -12,6 +12,7 @@ from tests.bench.caller import Load
 from tests.bench.figures import Figure
 from tests.bench.processes import Busy, Child, agents_process, server
 from tests.bench.work import FAIRNESS_KEYS
+from tests.support.server_process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 CALLER = "tests.bench.caller"
 ECHO = "tests.bench.echo_agents"
+BARE = "tests.bench.bare_server"
 WINDOW = 10_000
 """Submissions of one stream that a server allows unless it is told otherwise."""
 AGENTS_A_PROCESS = 1_000
@@ -41,7 +43,7 @@ def echo_fleet(address: str, agents: int, slots: int, *options: object) -> Itera
 
 
 def steady(
-    process: ServerProcess, fleet: Sequence[Child], load: Load
+    process: ServerProcess | Bare, fleet: Sequence[Child], load: Load
 ) -> tuple[float, dict[str, float | str]]:
     """What a caller observes per second, and facts: how it went on, and how busy everybody was."""
     with Child(CALLER, process.address, load.as_json()) as caller:
@@ -75,6 +77,26 @@ def fleet_throughput(
     with server(store, settings) as process, echo_fleet(process.address, agents, slots) as fleet:
         rate, facts = steady(process, fleet, load)
         yield Figure(name, rate, "tasks/s", {**facts, "queued": float(queued)} if queued else facts)
+
+
+class Bare:
+    """A process that speaks the contract and has nothing behind it."""
+
+    def __init__(self, child: Child, address: str) -> None:
+        self.pid = child.pid
+        self.address = address
+
+
+def bare(terms: Terms) -> Iterator[Figure]:
+    """The contract with nothing behind it: what a server in Python could come to at most."""
+    agents, slots = 50, 64
+    address = f"127.0.0.1:{free_port()}"
+    load = Load("plain", agents * slots, terms.warm_up_s, terms.seconds)
+    with Child(BARE, address) as child:
+        child.expect("ready")
+        with echo_fleet(address, agents, slots) as fleet:
+            rate, facts = steady(Bare(child, address), fleet, load)
+            yield Figure("relay.contract", rate, "tasks/s", facts)
 
 
 def plain(terms: Terms, store: str, agents: int, slots: int) -> Iterator[Figure]:
