@@ -7,7 +7,7 @@ PYTHON ?= python3
 JOBS ?= 2
 BUF_VERSION := 1.75.0
 
-PROTOS := $(wildcard protos/upbeat/v1/*.proto)
+PROTOS := $(wildcard protos/upbeat/v1/*.proto protos/google/api/*.proto)
 PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 BUF := build/buf-$(BUF_VERSION)/node_modules/.bin/buf
 
@@ -119,7 +119,7 @@ pins: ## Resolve all dependencies anew into deploy/constraints.txt
 
 clean: ## Remove everything that make has built
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	rm -f client/upbeat/v1/*_pb2*
+	rm -f client/upbeat/v1/*_pb2* server/upbeat_server/http/contract.binpb
 	find client server tests protos -name __pycache__ -type d -prune -exec rm -rf {} +
 
 python:

@@ -2,9 +2,11 @@
 
 Hatchling calls the hook for every wheel, editable ones included, so that
 ``pip install .`` works from a bare checkout; ``make proto`` gets here the same
-way. The stubs go to ``client/upbeat/v1``, are shipped in the wheel and never
-committed. Nothing is written when neither the contract nor the generators
-changed, and a file that comes out the same keeps its time.
+way. The stubs go to ``client/upbeat/v1``, and the contract with its comments,
+which stubs do not hold, to the room of the server that describes it to people.
+Both are shipped in the wheel and never committed. Nothing is written when
+neither the contract nor the generators changed, and a file that comes out the
+same keeps its time.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ GENERATORS = ("grpcio-tools", "mypy-protobuf")
 # What protoc writes for one .proto file.
 SUFFIXES = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi")
 STAMP = Path("build", "stubs.sha256")
+# The contract as descriptors with comments.
+IMAGE = Path("server", "upbeat_server", "http", "contract.binpb")
 
 
 class StubsHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -46,12 +50,14 @@ def generate(root: Path) -> bool:
     present = {path.name for path in target.glob("*_pb2*")}
     stamp = root / STAMP
     digest = _digest(protos)
-    if stamp.is_file() and stamp.read_text() == digest and present == wanted:
+    image = root / IMAGE
+    if stamp.is_file() and stamp.read_text() == digest and present == wanted and image.is_file():
         stamp.touch()
         return False
     with tempfile.TemporaryDirectory() as scratch:
         _run_protoc(root / "protos", protos, Path(scratch))
-        _replace(Path(scratch, "upbeat", "v1"), target)
+        _replace(sorted(Path(scratch, "upbeat", "v1").glob("*_pb2*")), target)
+        _replace([Path(scratch, IMAGE.name)], image.parent)
     for name in present - wanted:
         (target / name).unlink()
     stamp.parent.mkdir(exist_ok=True)
@@ -64,7 +70,8 @@ def _digest(protos: list[Path]) -> str:
     digest = hashlib.sha256()
     for name in GENERATORS:
         digest.update(f"{name} {metadata.version(name)}\0".encode())
-    for path in (Path(__file__), *protos):
+    imported = sorted((protos[0].parents[2] / "google").rglob("*.proto"))
+    for path in (Path(__file__), *imported, *protos):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
@@ -85,6 +92,8 @@ def _run_protoc(include: Path, protos: list[Path], out: Path) -> None:
             f"--grpc_python_out={out}",
             f"--mypy_out=quiet:{out}",
             f"--mypy_grpc_out=quiet:{out}",
+            f"--descriptor_set_out={out / IMAGE.name}",
+            "--include_source_info",
             *(str(proto) for proto in protos),
         ]
     )
@@ -100,10 +109,10 @@ def _plugin(name: str) -> str:
     return found
 
 
-def _replace(source: Path, target: Path) -> None:
-    """Move what differs from ``source`` to ``target``, each file in one step."""
+def _replace(made: list[Path], target: Path) -> None:
+    """Copy what differs from what is in ``target`` there, each file in one step."""
     target.mkdir(parents=True, exist_ok=True)
-    for path in sorted(source.glob("*_pb2*")):
+    for path in made:
         destination = target / path.name
         if destination.is_file() and destination.read_bytes() == path.read_bytes():
             continue

@@ -1,10 +1,9 @@
 """From what the server answers to the errors that are raised.
 
 The rich details of a call (`grpc-status-details-bin`) are read with message
-classes that this module builds in a descriptor pool of its own: the SDK then
-needs nothing beyond grpcio and protobuf, and never clashes with another copy
-of google.rpc in the process. Details that cannot be read are ignored: the code
-and the message are always there.
+classes that this module builds in a descriptor pool of its own, which never
+clashes with another copy of google.rpc in the process. Details that cannot be
+read are ignored: the code and the message are always there.
 """
 
 from __future__ import annotations

@@ -68,9 +68,12 @@ def _message_breaks(name: str, kept: DescriptorProto, present: DescriptorProto) 
             ):
                 if before != now:
                     yield f"{label}: {trait} {before} became {now}"
-    reserved_now = {number for span in present.reserved_range for number in range(span.start, span.end)}
     for span in kept.reserved_range:
-        if not reserved_now.issuperset(range(span.start, span.end)):
+        free = span.start
+        for span_now in sorted(present.reserved_range, key=lambda now: now.start):
+            if span_now.start <= free < span_now.end:
+                free = span_now.end
+        if free < span.end:
             yield f"message {name}: numbers {span.start} to {span.end - 1} are reserved no more"
 
 

@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from google.api import annotations_pb2, http_pb2
 from google.protobuf import descriptor_pb2, duration_pb2, struct_pb2, timestamp_pb2
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "protos").glob("upbeat/v1/*.proto"))
+# In the order of their own imports.
+IMPORTED = (descriptor_pb2, duration_pb2, struct_pb2, timestamp_pb2, http_pb2, annotations_pb2)
 KEPT_IMAGE = ROOT / "protos" / "upbeat.v1.binpb"
 
 
@@ -25,7 +28,7 @@ def own_files() -> list[FileDescriptor]:
 
 def present_image() -> descriptor_pb2.FileDescriptorSet:
     """The contract as it is now, with what it imports; comments are not part of it."""
-    imported = [module.DESCRIPTOR for module in (duration_pb2, struct_pb2, timestamp_pb2)]
+    imported = [module.DESCRIPTOR for module in IMPORTED]
     image = descriptor_pb2.FileDescriptorSet()
     for file in [*imported, *own_files()]:
         file.CopyToProto(image.file.add())

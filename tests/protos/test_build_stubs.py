@@ -17,6 +17,7 @@ class FakeProtoc:
 
     def __init__(self, hook: ModuleType) -> None:
         self._suffixes = hook.SUFFIXES
+        self._image = hook.IMAGE.name
         self.runs = 0
 
     def __call__(self, _include: Path, protos: list[Path], out: Path) -> None:
@@ -26,6 +27,7 @@ class FakeProtoc:
                 path = out / "upbeat" / "v1" / (proto.stem + suffix)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(f"{suffix} of {proto.read_text()}")
+        (out / self._image).write_bytes(b"the contract")
 
 
 @pytest.fixture
@@ -94,6 +96,17 @@ def test_a_missing_stub_is_made_and_that_of_a_removed_source_goes(hook: Any, che
     (checkout / "protos/upbeat/v1/agent.proto").unlink()
     assert hook.generate(checkout)
     assert set(stubs(checkout)) == {f"task{suffix}" for suffix in hook.SUFFIXES}
+
+
+def test_the_contract_with_its_comments_is_made_and_made_again_where_it_is_missing(
+    hook: Any, protoc: FakeProtoc, checkout: Path
+) -> None:
+    hook.generate(checkout)
+    assert (checkout / hook.IMAGE).read_bytes() == b"the contract"
+    (checkout / hook.IMAGE).unlink()
+    assert hook.generate(checkout)
+    assert (checkout / hook.IMAGE).is_file()
+    assert protoc.runs == 2
 
 
 @pytest.mark.usefixtures("protoc")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from google.api import annotations_pb2
 
 from tests.protos.contract import SOURCES, enums, messages, own_files, present_image
 from upbeat.v1.error_reason_pb2 import ErrorReason
@@ -137,3 +138,19 @@ def test_every_request_names_its_namespace() -> None:
             # An agent names it once, in its hello.
             named = "namespace" in {field.name for field in message.field} or message.name == "ConnectRequest"
             assert named, message.name
+
+
+def test_every_rpc_but_those_that_stream_in_has_a_path_of_its_own_over_http() -> None:
+    seen: set[tuple[str, str]] = set()
+    for service in SERVICES:
+        for method in service.method:
+            rule = method.options.Extensions[annotations_pb2.http]
+            verb = rule.WhichOneof("pattern")
+            if method.client_streaming:
+                assert verb is None, method.name
+                continue
+            path = getattr(rule, verb)
+            assert path.startswith("/api/v1/orchestration/"), method.name
+            assert rule.body == ("*" if verb == "post" else ""), method.name
+            assert (verb, path) not in seen, method.name
+            seen.add((verb, path))
