@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -17,6 +16,7 @@ from upbeat_server.engine import reasons
 from upbeat_server.rpc.identity import ALL_NAMESPACES, Role
 from upbeat_server.rpc.refusals import code_of
 from upbeat_server.runtime.refused import Refused, refused
+from upbeat_server.telemetry.exposition import expose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +36,8 @@ def build_app(
 
     async def metrics(request: Request) -> Response:
         _admit_scraper(authenticator, request.headers.get("authorization"))
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"content-type": content_type})
+        text, content_type = await expose(registry, request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": content_type})
 
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
