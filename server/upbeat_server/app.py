@@ -39,11 +39,13 @@ from upbeat_server.rpc.tokens import TokenFileBook, TokensInvalid, parse_tokens
 from upbeat_server.runtime.bounds import RuntimeBounds
 from upbeat_server.runtime.modes import ModeInvalid, installed_modes
 from upbeat_server.runtime.orchestrator import Orchestrator
-from upbeat_server.store.address import open_store
+from upbeat_server.store.address import file_of, open_store
 from upbeat_server.store.store import StoreError
 from upbeat_server.telemetry.history import History
+from upbeat_server.telemetry.loop_lag import LoopLag
 from upbeat_server.telemetry.metrics import Metrics
 from upbeat_server.telemetry.recorder import Recorder
+from upbeat_server.telemetry.server_metrics import Terms
 
 if TYPE_CHECKING:
     import grpc
@@ -69,7 +71,7 @@ class App:
         self.settings = settings or Settings()
         self.grpc_port = 0  # Known after start.
         self.http_port = 0  # 0 without HTTP.
-        self.recorder = Recorder()
+        self.recorder = Recorder(types_max=self.settings.service.metric_types_max)
         self._clock = clock or SystemClock()
         self._hurried = asyncio.Event()
         self._is_running = False  # Whether the orchestrator is.
@@ -78,6 +80,7 @@ class App:
         self._stopped: asyncio.Task[None] | None = None
         self._grpc: Listener | None = None
         self._http: HttpServer | None = None
+        self._lag = LoopLag()
         self._store: Store | None = None
         self._orchestrator: Orchestrator | None = None
 
@@ -144,7 +147,7 @@ class App:
             self.recorder,
         )
         self._history = History(self._orchestrator, self.recorder, self._clock)
-        metrics = Metrics(self._orchestrator, self.recorder, server_version())
+        metrics = Metrics(self._orchestrator, self.recorder, self._lag, self._terms())
         self._door = Door(authenticator, metrics.calls, settings.runtime.streams.write_ms / 1_000)
         services = self._services()
         self._health = HealthService(service.descriptor.full_name for service in services)
@@ -168,10 +171,17 @@ class App:
         self.grpc_port = self._grpc.port
         if self._http is not None:
             self._http.start()
+            self._lag.start()  # Nobody could ask for it without HTTP.
         self._keeping = asyncio.create_task(self._history.keep(), name="upbeat-history")
         self._is_started = True
         self._tell_health()
         log.info("listening", grpc=self.grpc_port, http=self.http_port, store=settings.store.address)
+
+    def _terms(self) -> Terms:
+        """What scrapes tell of how this server was started."""
+        address = self.settings.store.address
+        store_file = None if address == "memory" else file_of(address)
+        return Terms(server_version(), self.settings.engine.limits(), store_file, self.unready)
 
     def _services(self) -> list[Servicer]:
         settings, orchestrator = self.settings.service, self.orchestrator
@@ -214,6 +224,7 @@ class App:
         self._door.close()
         if self._grpc is not None:
             await self._grpc.stop(0 if self._hurried.is_set() else STOP_GRACE_S)
+        self._lag.stop()
         if self._http is not None:
             await self._http.stop()
         log.info("stopped")

@@ -178,6 +178,8 @@ class ServiceSettings(Group):
     channelz: bool = False  # Offers channelz to administrators; costs memory for each connection.
     drain_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 5_000  # For agents to report when it stops.
     uvloop: bool = True  # Where it is installed.
+    # Task types that the metrics of a namespace name; the others are counted as `other`.
+    metric_types_max: Annotated[int, Field(ge=0, le=1_000)] = 20
 
 
 class EngineBounds(Group):

@@ -91,7 +91,7 @@ async def test_a_started_server_is_ready_everywhere() -> None:
             state = await health_of(channel).Check(health_pb2.HealthCheckRequest(service=service))
             assert state.status == health_pb2.HealthCheckResponse.SERVING, service
         assert (await get(app.http_port, "/readyz")).status == 200
-        assert 'upbeat_build{version="upbeat' in (await get(app.http_port, "/metrics")).body
+        assert 'upbeat_build_info{version="upbeat' in (await get(app.http_port, "/metrics")).body
         assert app.unready() == []
 
 

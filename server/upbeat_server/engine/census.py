@@ -29,6 +29,14 @@ class BusCensus(msgspec.Struct, frozen=True):
     dead_letters: int = 0
 
 
+class TypeCensus(msgspec.Struct):
+    """The unfinished tasks of one type."""
+
+    live: int = 0
+    queued: int = 0
+    unserved: int = 0  # Of the queued ones: those that no agent which is there may have.
+
+
 class Census(msgspec.Struct):
     """Counts of one namespace. Keys are the enums' numbers (TaskState, Priority, AgentState)."""
 
@@ -51,6 +59,7 @@ class Census(msgspec.Struct):
     hedges: int = 0
     wasted_ms: int = 0
     bus: BusCensus = BusCensus()
+    types: dict[str, TypeCensus] = {}
 
 
 def census(engine: Engine, now_ms: int) -> Census:
@@ -82,6 +91,7 @@ def census(engine: Engine, now_ms: int) -> Census:
         hedges=counters.hedges,
         wasted_ms=counters.wasted_ms,
         bus=_bus(engine),
+        types=_types(engine),
     )
 
 
@@ -107,6 +117,19 @@ def _depths(engine: Engine) -> dict[int, int]:
         for task in signature.aside:
             depths[task.spec.priority] += 1
     return depths
+
+
+def _types(engine: Engine) -> dict[str, TypeCensus]:
+    """The live types; a type may have several requirements."""
+    types: dict[str, TypeCensus] = {}
+    for (task_type, _, _), signature in engine.queue.signatures.items():
+        counts = types.setdefault(task_type, TypeCensus())
+        queued = len(signature.aside) + sum(lane.depth for lane in signature.lanes.values())
+        counts.live += signature.live
+        counts.queued += queued
+        if not signature.profiles:
+            counts.unserved += queued
+    return types
 
 
 def _oldest_ages(engine: Engine, now_ms: int) -> dict[int, int]:

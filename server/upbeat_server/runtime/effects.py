@@ -63,7 +63,7 @@ class Scene:
         self.observer = observer
         self.purge = purge
         self.turn_started = turn_started
-        self.assigned = 0
+        self.assigned: list[Task] = []
         self.finished: list[Task] = []
         self._assigned_to: dict[int, AgentSession] = {}
 
@@ -177,11 +177,11 @@ def hello_refused(scene: Scene, order: commands.HelloRefused) -> None:
 
 def assign(scene: Scene, order: commands.Assign) -> None:
     """Hand out an attempt. A session that is gone is about to be told to the engine."""
-    scene.assigned += 1
+    task = order.task
+    scene.assigned.append(task)
     session = scene.session_for_work(order.session_id)
     if session is None:
         return
-    task = order.task
     session.outbox.assign(
         Assignment(
             task.task_id,

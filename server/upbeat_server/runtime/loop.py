@@ -73,7 +73,9 @@ class Loop:
         self._clock = clock
         self._inbox = inbox
         self._lookups = lookups
-        self._purge = Purge(store, inbox, errands, lambda namespace: self._lose([namespace], reopen=True))
+        self._purge = Purge(
+            store, inbox, errands, observer, lambda namespace: self._lose([namespace], reopen=True)
+        )
         self._observer = observer
         self._bounds = bounds
         self._time = asyncio.get_running_loop().time

@@ -30,14 +30,20 @@ class Observer(Protocol):
     def refused(self, namespace: str, reason: str) -> None:
         """A submission was refused by the engine."""
 
-    def assigned(self, namespace: str, tasks: int) -> None:
-        """Assignments were put into outboxes."""
+    def assigned(self, namespace: str, tasks: list[Task]) -> None:
+        """Assignments of these tasks were put into outboxes; their records are as of the lease."""
 
     def dispatched(self, seconds: float, tasks: int) -> None:
         """A writer took assignments; ``seconds`` since the oldest one's turn began."""
 
     def tasks_finished(self, namespace: str, tasks: list[Task]) -> None:
         """Tasks ended; their records are final."""
+
+    def purged(self, namespace: str, tasks: int) -> None:
+        """Finished tasks were forgotten."""
+
+    def purge_failed(self) -> None:
+        """Finished tasks could not be forgotten; it is tried again later."""
 
     def stream_ended(self, kind: str, reason: str) -> None:
         """The server ended a stream (``agent``, ``watch``, ``submissions``) for a reason."""
@@ -64,13 +70,19 @@ class NullObserver:
     def refused(self, namespace: str, reason: str) -> None:
         """Ignore it."""
 
-    def assigned(self, namespace: str, tasks: int) -> None:
+    def assigned(self, namespace: str, tasks: list[Task]) -> None:
         """Ignore it."""
 
     def dispatched(self, seconds: float, tasks: int) -> None:
         """Ignore it."""
 
     def tasks_finished(self, namespace: str, tasks: list[Task]) -> None:
+        """Ignore it."""
+
+    def purged(self, namespace: str, tasks: int) -> None:
+        """Ignore it."""
+
+    def purge_failed(self) -> None:
         """Ignore it."""
 
     def stream_ended(self, kind: str, reason: str) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from upbeat_server.runtime.errands import Errands
     from upbeat_server.runtime.inbox import Inbox
     from upbeat_server.runtime.namespace import Namespace
+    from upbeat_server.runtime.observer import Observer
     from upbeat_server.store.store import Store
 
 log = structlog.get_logger("upbeat.runtime")
@@ -26,13 +27,19 @@ class Purge:
     """Purges as the engines order it; at most one at a time for a namespace."""
 
     def __init__(
-        self, store: Store, inbox: Inbox, errands: Errands, lose: Callable[[Namespace], None]
+        self,
+        store: Store,
+        inbox: Inbox,
+        errands: Errands,
+        observer: Observer,
+        lose: Callable[[Namespace], None],
     ) -> None:
         """``lose`` is told of a namespace that nobody knows any more what was purged of."""
         self._lose = lose
         self._store = store
         self._inbox = inbox
         self._errands = errands
+        self._observer = observer
 
     def start(self, namespace: Namespace, order: PurgeFinished) -> None:
         """Begin, unless one is under way: the next order covers what this one left."""
@@ -45,16 +52,19 @@ class Purge:
         try:
             while namespace.is_live:
                 purged = await self._store.purge(namespace.name, order.before_ms, order.keep, SLICE)
+                self._observer.purged(namespace.name, len(purged.task_ids))
                 if purged.request_ids:
                     await self._inbox.room()
                     self._inbox.push(namespace, TasksPurged(purged.request_ids))
                 if len(purged.task_ids) < SLICE:
                     return
         except OutcomeUnknown as error:
+            self._observer.purge_failed()
             log.error("purge_lost", namespace=namespace.name, error=str(error))  # noqa: TRY400 - it says all
             if namespace.is_live:
                 self._lose(namespace)
         except StoreError as error:
+            self._observer.purge_failed()
             log.warning("purge_failed", namespace=namespace.name, error=str(error))
         finally:
             namespace.is_purging = False

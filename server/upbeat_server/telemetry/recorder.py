@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from upbeat_server.clock import stopwatch_s
 from upbeat_server.engine.model import TaskState
-from upbeat_server.telemetry.windows import Distribution, Rate
+from upbeat_server.telemetry.task_figures import Allowance, TypedTasks
+from upbeat_server.telemetry.windows import Distribution, Rate, Recent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,17 +33,19 @@ AgentAttempt: TypeAlias = "tuple[int, str, Attempt]"
 
 
 class NamespaceFigures:
-    """Rates, distributions and the last attempts of one namespace."""
+    """Rates, percentiles, histograms and the last attempts of one namespace."""
 
-    __slots__ = ("attempts", "completed", "failed", "run", "submitted", "total", "wait")
+    __slots__ = ("attempts", "completed", "failed", "purged", "run", "submitted", "total", "typed", "wait")
 
-    def __init__(self) -> None:
+    def __init__(self, typed: TypedTasks) -> None:
         self.submitted = Rate()
         self.completed = Rate()
         self.failed = Rate()
-        self.wait = Distribution()  # From submission to the first lease.
-        self.run = Distribution()  # The accepted attempt.
-        self.total = Distribution()  # From submission to the end.
+        self.wait = Recent()  # From submission to the first lease.
+        self.run = Recent()  # The accepted attempt.
+        self.total = Recent()  # From submission to the end.
+        self.typed = typed
+        self.purged = 0
         # Of tasks that have finished, in the order of their ends.
         self.attempts: deque[AgentAttempt] = deque(maxlen=ATTEMPTS_KEPT)
 
@@ -54,8 +57,11 @@ def _nothing() -> None:
 class Recorder:
     """The figures of a server since it started."""
 
-    def __init__(self, stopwatch: Callable[[], float] = stopwatch_s) -> None:
+    def __init__(self, stopwatch: Callable[[], float] = stopwatch_s, types_max: int = 20) -> None:
+        """``types_max`` task types are named in the metrics of a namespace."""
         self._stopwatch = stopwatch
+        self._types_max = types_max
+        self._allowance = Allowance()
         self.namespaces: dict[str, NamespaceFigures] = {}  # The runtime bounds how many there are.
         self.turn = Distribution()
         self.commit = Distribution()
@@ -64,6 +70,7 @@ class Recorder:
         self.rows = 0
         self.assigned_tasks = 0
         self.commits_failed: Counter[str] = Counter()
+        self.purges_failed = 0
         self.refusals: Counter[tuple[str, str]] = Counter()  # By namespace and reason.
         self.streams_ended: Counter[tuple[str, str]] = Counter()  # By kind and reason.
         self.store_healthy = True
@@ -78,7 +85,8 @@ class Recorder:
         """The figures of a namespace."""
         figures = self.namespaces.get(namespace)
         if figures is None:
-            figures = self.namespaces[namespace] = NamespaceFigures()
+            typed = TypedTasks(self._types_max, self._allowance)
+            figures = self.namespaces[namespace] = NamespaceFigures(typed)
         return figures
 
     def turned(self, seconds: float, events: int) -> None:
@@ -103,9 +111,10 @@ class Recorder:
         """A submission was refused."""
         self.refusals[namespace, reason] += 1
 
-    def assigned(self, namespace: str, tasks: int) -> None:  # noqa: ARG002
+    def assigned(self, namespace: str, tasks: list[Task]) -> None:
         """Assignments were handed to outboxes."""
-        self.assigned_tasks += tasks
+        self.assigned_tasks += len(tasks)
+        self.of(namespace).typed.leased(tasks)
 
     def dispatched(self, seconds: float, tasks: int) -> None:  # noqa: ARG002
         """Assignments were taken by a stream's writer."""
@@ -115,33 +124,33 @@ class Recorder:
         """Tasks ended."""
         figures = self.of(namespace)
         now_s = self._stopwatch()
-        totals_s: list[float] = []
-        waits_s: list[float] = []
-        runs_s: list[float] = []
         completed = failed = 0
         keep = figures.attempts.append
         for task in tasks:
-            record = task.record
-            create_ms, start_ms = record.create_ms, record.start_ms
-            totals_s.append((record.end_ms - create_ms) / 1_000)
-            if start_ms:
-                waits_s.append((start_ms - create_ms) / 1_000)
-            for attempt in record.attempts:
-                keep((record.task_id, task.spec.type, attempt))
-            if record.state == COMPLETED:
-                completed += 1
-                if record.attempts:
-                    last = record.attempts[-1]  # The accepted one: nothing follows it.
-                    runs_s.append((last.end_ms - last.start_ms) / 1_000)
-            elif record.state == FAILED:
-                failed += 1
+            for attempt in task.record.attempts:
+                keep((task.task_id, task.spec.type, attempt))
+        for typed in figures.typed.ended(tasks):
+            completed += typed.turn_ended[COMPLETED]
+            failed += typed.turn_ended[FAILED]
+            figures.run.add_all(typed.runs_s, now_s)
+            figures.total.add_all(typed.totals_s, now_s)
+            typed.close_turn()
         if completed:
             figures.completed.add(completed, now_s)
         if failed:
             figures.failed.add(failed, now_s)
-        figures.total.add_all(totals_s, now_s)
+        waits_s = [
+            (record.start_ms - record.create_ms) / 1_000 for task in tasks if (record := task.record).start_ms
+        ]
         figures.wait.add_all(waits_s, now_s)
-        figures.run.add_all(runs_s, now_s)
+
+    def purged(self, namespace: str, tasks: int) -> None:
+        """Finished tasks were forgotten."""
+        self.of(namespace).purged += tasks
+
+    def purge_failed(self) -> None:
+        """Finished tasks that should be forgotten are still there."""
+        self.purges_failed += 1
 
     def stream_ended(self, kind: str, reason: str) -> None:
         """The server ended a stream."""

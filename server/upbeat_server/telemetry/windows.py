@@ -1,6 +1,6 @@
-"""Rates and distributions over recent time, bounded in memory and cheap to feed.
+"""Rates, histograms and percentiles, bounded in memory and cheap to feed.
 
-Both are fed on the loop's hot path: adding costs some 0.3 us, reading may cost a
+All are fed on the loop's hot path: adding costs some 0.3 us, reading may cost a
 millisecond. Time is an argument, in seconds of a monotonic clock.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from itertools import repeat, takewhile
+from itertools import accumulate, repeat, takewhile
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -71,50 +71,65 @@ class Summary(msgspec.Struct, frozen=True):
     count: int = 0
 
 
-class Distribution:
-    """Durations: buckets over all time for Prometheus, and the last samples for percentiles."""
+class Buckets:
+    """Durations counted by how long they were, over all time: a histogram for Prometheus."""
 
-    __slots__ = ("_recent", "bounds", "buckets", "sum")
+    __slots__ = ("bounds", "counts", "sum")
 
     def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
         self.bounds = bounds
-        self.buckets = [0] * (len(bounds) + 1)  # The last one is beyond all bounds.
+        self.counts = [0] * (len(bounds) + 1)  # The last one is beyond all bounds.
         self.sum = 0.0
-        self._recent: deque[tuple[float, float]] = deque(maxlen=SAMPLES_MAX)
 
-    def add(self, seconds: float, now_s: float) -> None:
-        """One more sample, now."""
-        self.buckets[bisect_left(self.bounds, seconds)] += 1
+    def add(self, seconds: float) -> None:
+        """One more sample."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
         self.sum += seconds
-        self._recent.append((now_s, seconds))
 
-    def add_all(self, samples_s: Sequence[float], now_s: float) -> None:
-        """More samples, now."""
-        bounds, buckets = self.bounds, self.buckets
+    def add_all(self, samples_s: Sequence[float]) -> None:
+        """More samples."""
+        bounds, counts = self.bounds, self.counts
         for seconds in samples_s:
-            buckets[bisect_left(bounds, seconds)] += 1
+            counts[bisect_left(bounds, seconds)] += 1
         self.sum += sum(samples_s)
-        self._recent.extend(zip(repeat(now_s), samples_s, strict=False))
+
+    def merge(self, other: Buckets) -> None:
+        """The samples of another one with the same bounds too."""
+        self.counts = [ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
 
     def cumulative(self) -> list[tuple[str, float]]:
         """Buckets as Prometheus wants them: upper bound and how many lie below it."""
-        total = 0
-        buckets: list[tuple[str, float]] = []
-        for bound, count in zip((*map(str, self.bounds), "+Inf"), self.buckets, strict=True):
-            total += count
-            buckets.append((bound, total))
-        return buckets
+        bounds = (*map(str, self.bounds), "+Inf")
+        return list(zip(bounds, accumulate(self.counts), strict=True))
+
+
+class Recent:
+    """The last durations, for percentiles."""
+
+    __slots__ = ("_samples",)
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, float]] = deque(maxlen=SAMPLES_MAX)
+
+    def add(self, seconds: float, now_s: float) -> None:
+        """One more sample, now."""
+        self._samples.append((now_s, seconds))
+
+    def add_all(self, samples_s: Sequence[float], now_s: float) -> None:
+        """More samples, now."""
+        self._samples.extend(zip(repeat(now_s), samples_s, strict=False))
 
     def summary(self, now_s: float) -> Summary:
         """Percentiles of at most ``SAMPLES_MAX`` samples, none older than ``SAMPLE_AGE_S``."""
-        recent = self._recent
+        recent = self._samples
         while recent and recent[0][0] < now_s - SAMPLE_AGE_S:
             recent.popleft()
         return _summary(recent)
 
     def summary_since(self, since_s: float) -> Summary:
         """Percentiles of the samples after ``since_s``, at most the last ``SAMPLES_MAX`` of them."""
-        return _summary(takewhile(lambda sample: sample[0] > since_s, reversed(self._recent)))
+        return _summary(takewhile(lambda sample: sample[0] > since_s, reversed(self._samples)))
 
 
 def _summary(timed_samples: Iterable[tuple[float, float]]) -> Summary:
@@ -127,3 +142,22 @@ def _summary(timed_samples: Iterable[tuple[float, float]]) -> Summary:
         return samples[min(count - 1, int(share * count))]
 
     return Summary(percentile(0.5), percentile(0.9), percentile(0.99), samples[-1], count)
+
+
+class Distribution:
+    """Durations both over all time and lately."""
+
+    __slots__ = ("_recent", "buckets")
+
+    def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
+        self.buckets = Buckets(bounds)
+        self._recent = Recent()
+
+    def add(self, seconds: float, now_s: float) -> None:
+        """One more sample, now."""
+        self.buckets.add(seconds)
+        self._recent.add(seconds, now_s)
+
+    def summary(self, now_s: float) -> Summary:
+        """Percentiles of those that were added lately."""
+        return self._recent.summary(now_s)

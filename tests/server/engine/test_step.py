@@ -26,7 +26,7 @@ from tests.support.lines import (
     submit,
 )
 from tests.support.play import START_MS, Play
-from upbeat_server.engine.census import census
+from upbeat_server.engine.census import TypeCensus, census
 from upbeat_server.engine.commands import Persist, PurgeFinished, TaskFinished
 from upbeat_server.engine.events import AgentFrame, CapabilityChanged, SessionEnded, TaskCancelled
 from upbeat_server.engine.explain import Explanation, WaitKind, explain
@@ -189,6 +189,10 @@ def test_the_census_counts_what_there_is(play: Play) -> None:
     assert (counts.slots, counts.slots_in_use) == (4, 0)
     assert counts.queue_bytes == play.engine.queue_bytes
     assert counts.signatures == 2
+    assert counts.types == {
+        "work": TypeCensus(live=2, queued=1, unserved=0),
+        "other": TypeCensus(live=1, queued=1, unserved=1),
+    }
 
 
 # Why a task waits.

@@ -302,7 +302,8 @@ async def test_a_reader_that_is_stuck_ends_its_call_and_holds_nobody_up() -> Non
             raise
 
     registry = CollectorRegistry()
-    door = Door(metrics=CallMetrics(registry), write_patience_s=0.1)
+    registry.register(metrics := CallMetrics())
+    door = Door(metrics=metrics, write_patience_s=0.1)
     server = build_server([ScriptedServicer(watch_tasks=write_on)], door)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -378,7 +379,8 @@ async def test_calls_and_messages_are_counted_under_the_usual_names() -> None:
         raise Refused(SERVER_DRAINING)
 
     registry = CollectorRegistry()
-    door = Door(metrics=CallMetrics(registry))
+    registry.register(metrics := CallMetrics())
+    door = Door(metrics=metrics)
     async with served(ScriptedServicer(watch_tasks=count_to_two), door) as channel:
         call = TaskServiceStub(channel).WatchTasks(task_service_pb2.WatchTasksRequest())
         await call.read()

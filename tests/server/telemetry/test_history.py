@@ -11,7 +11,7 @@ from upbeat_server.engine.census import Census
 from upbeat_server.telemetry import history
 from upbeat_server.telemetry.history import POINTS_MAX, History
 from upbeat_server.telemetry.recorder import Recorder
-from upbeat_server.telemetry.windows import Distribution
+from upbeat_server.telemetry.windows import Recent
 
 COUNTED = Census(
     live={1: 4, 2: 5, 3: 6},
@@ -112,7 +112,7 @@ async def test_points_are_kept_by_themselves(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_samples_since_a_moment_are_the_later_ones() -> None:
-    waits = Distribution()
+    waits = Recent()
     for second in range(10):
         waits.add(second, second)
     assert (waits.summary_since(6).p50, waits.summary_since(6).count) == (8, 3)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from prometheus_client.exposition import choose_encoder, generate_latest
 
-from upbeat_server.engine.census import BusCensus, Census
+from upbeat_server.engine.census import BusCensus, Census, TypeCensus
+from upbeat_server.engine.limits import Bounds, Limits
+from upbeat_server.engine.model import Attempt, AttemptOutcome, Priority, TaskRecord, TaskSpec, TaskState
+from upbeat_server.engine.queue import Signature
+from upbeat_server.engine.task import Task
+from upbeat_server.telemetry.loop_lag import LoopLag
 from upbeat_server.telemetry.metrics import Metrics
 from upbeat_server.telemetry.recorder import Recorder
+from upbeat_server.telemetry.server_metrics import Terms
+from upbeat_server.telemetry.task_figures import OTHER
 
 COUNTED = Census(
     live={1: 4, 2: 5, 3: 6},
@@ -26,7 +34,12 @@ COUNTED = Census(
     slots_in_use=6,
     queue_bytes=1_000,
     signatures=2,
+    groups={"consensus": 2},
+    groups_ended={"consensus": {4: 5, 5: 1, 6: 0}, "fan": {4: 0, 5: 0, 6: 3}},
+    hedges=4,
+    wasted_ms=1_500,
     bus=BusCensus(9, 8, 7, 6, 5, 4, 3, 2, 1),
+    types={"rare": TypeCensus(1, 1, 1), "rarest": TypeCensus(2, 0, 0), "frequent": TypeCensus(12, 4, 0)},
 )
 
 
@@ -41,21 +54,37 @@ class CountedFleet:
         return COUNTED if name == "default" else None
 
 
+def task(task_type: str, state: TaskState = TaskState.COMPLETED, priority: Priority = Priority.HIGH) -> Task:
+    """A task that was queued at 1,000 ms, leased at 2,000 ms and ended at 5,000 ms."""
+    attempt = Attempt(1, "a", start_ms=3_000, end_ms=5_000, outcome=AttemptOutcome.COMPLETED)
+    record = TaskRecord(
+        task_id=1,
+        state=state,
+        create_ms=500,
+        queued_since_ms=1_000,
+        start_ms=2_000,
+        end_ms=5_000,
+        attempt=1,
+        attempts=[attempt],
+    )
+    return Task(record, TaskSpec(type=task_type, priority=priority), Signature((task_type, (), ""), None))
+
+
 @pytest.fixture
 def recorder() -> Recorder:
-    return Recorder()
+    return Recorder(types_max=2)
 
 
 @pytest.fixture
 def metrics(recorder: Recorder) -> Metrics:
-    return Metrics(CountedFleet(), recorder, "upbeat/1.2.3")
+    limits = Limits(bounds=Bounds(queue_tasks_max=5, queue_bytes_max=6, agents_max=7))
+    return Metrics(CountedFleet(), recorder, LoopLag(), Terms("upbeat/1.2.3", limits))
 
 
 @pytest.mark.parametrize(
     ("name", "labels", "value"),
     [
         ("upbeat_tasks", {"state": "QUEUED"}, 5),
-        ("upbeat_tasks_finished_total", {"state": "COMPLETED"}, 7),
         ("upbeat_tasks_submitted_total", {}, 39),
         ("upbeat_attempts_total", {"outcome": "LEASE_LOST"}, 2),
         ("upbeat_retries_total", {}, 1),
@@ -67,6 +96,15 @@ def metrics(recorder: Recorder) -> Metrics:
         ("upbeat_agents", {"state": "SUSPECT"}, 1),
         ("upbeat_slots", {}, 12),
         ("upbeat_slots_in_use", {}, 6),
+        ("upbeat_collaborations", {"mode": "consensus"}, 2),
+        ("upbeat_collaborations", {"mode": "fan"}, 0),
+        ("upbeat_collaborations_finished_total", {"mode": "fan", "state": "CANCELLED"}, 3),
+        ("upbeat_hedges_total", {}, 4),
+        ("upbeat_wasted_seconds_total", {}, 1.5),
+        ("upbeat_type_tasks", {"type": "frequent"}, 12),
+        ("upbeat_type_queue_tasks", {"type": "frequent"}, 4),
+        ("upbeat_type_tasks", {"type": OTHER}, 1),
+        ("upbeat_type_unserved_tasks", {"type": OTHER}, 1),
         ("upbeat_bus_published_total", {}, 9),
         ("upbeat_bus_delivered_total", {}, 8),
         ("upbeat_bus_acked_total", {}, 7),
@@ -87,7 +125,9 @@ def test_a_namespace_shows_its_census(
 def test_the_server_shows_its_figures(metrics: Metrics, recorder: Recorder) -> None:
     recorder.committed(0.003, 5)
     recorder.turned(0.001, 9)
-    recorder.assigned("default", 2)
+    recorder.assigned("default", [task("t")] * 2)
+    recorder.purged("default", 3)
+    recorder.purge_failed()
     recorder.commit_failed("unavailable")
     recorder.refused("default", "QUEUE_FULL")
     recorder.stream_ended("watch", "SLOW_READER")
@@ -105,8 +145,70 @@ def test_the_server_shows_its_figures(metrics: Metrics, recorder: Recorder) -> N
     assert sample("upbeat_store_healthy") == 0
     assert sample("upbeat_inbox_items") == 11
     assert sample("upbeat_open_streams", {"kind": "agent"}) == 3
-    assert sample("upbeat_build", {"version": "upbeat/1.2.3"}) == 1
+    assert sample("upbeat_build_info", {"version": "upbeat/1.2.3"}) == 1
+    assert sample("upbeat_tasks_purged_total", {"namespace": "default"}) == 3
+    assert sample("upbeat_purge_failures_total") == 1
+    assert sample("upbeat_store_commit_failures_total", {"reason": "unknown"}) == 0
+    assert sample("upbeat_ready") == 1
+    assert sample("upbeat_event_loop_lag_seconds_count") == 0
     assert sample("upbeat_uptime_seconds") is not None
+
+
+def test_tasks_are_counted_by_priority_and_type(metrics: Metrics, recorder: Recorder) -> None:
+    recorder.assigned("default", [task("t")])
+    recorder.tasks_finished(
+        "default", [task("t"), task("t", TaskState.FAILED), task("t", priority=Priority.LOW)]
+    )
+    sample = metrics.registry.get_sample_value
+    place = {"namespace": "default", "priority": "HIGH", "type": "t"}
+    assert sample("upbeat_tasks_finished_total", place | {"state": "COMPLETED"}) == 1
+    assert sample("upbeat_tasks_finished_total", place | {"state": "FAILED"}) == 1
+    assert sample("upbeat_tasks_finished_total", place | {"state": "CANCELLED"}) == 0
+    assert sample("upbeat_task_wait_seconds_sum", place) == 1
+    assert sample("upbeat_task_total_seconds_sum", place) == 9
+    assert sample("upbeat_task_run_seconds_sum", {"namespace": "default", "type": "t"}) == 4
+
+
+def test_a_type_that_was_named_stays_with_nothing_in_it(metrics: Metrics, recorder: Recorder) -> None:
+    recorder.tasks_finished("default", [task("gone")])
+    sample = metrics.registry.get_sample_value
+    assert sample("upbeat_type_tasks", {"namespace": "default", "type": "gone"}) == 0
+    assert sample("upbeat_type_tasks", {"namespace": "default", "type": "frequent"}) == 12
+    assert sample("upbeat_type_tasks", {"namespace": "default", "type": OTHER}) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "value"),
+    [
+        ("upbeat_tasks_limit", {}, 5),
+        ("upbeat_queue_bytes_limit", {}, 6),
+        ("upbeat_agents_limit", {}, 7),
+        ("upbeat_bus_dead_letters_limit", {}, 10_000),
+        ("upbeat_queue_overdue_seconds", {"priority": "HIGH"}, 15),
+        ("upbeat_queue_overdue_seconds", {"priority": "CRITICAL"}, None),
+    ],
+)
+def test_rules_can_read_what_a_namespace_is_allowed(
+    metrics: Metrics, name: str, labels: dict[str, str], value: float | None
+) -> None:
+    assert metrics.registry.get_sample_value(name, labels) == value
+
+
+def test_a_server_that_takes_no_work_is_not_ready(recorder: Recorder) -> None:
+    terms = Terms("upbeat", unready=lambda: ["draining"])
+    metrics = Metrics(CountedFleet(), recorder, LoopLag(), terms)
+    assert metrics.registry.get_sample_value("upbeat_ready") == 0
+
+
+def test_the_files_of_the_store_are_weighed(recorder: Recorder, tmp_path: Path) -> None:
+    store_file = tmp_path / "upbeat.db"
+    metrics = Metrics(CountedFleet(), recorder, LoopLag(), Terms("upbeat", store_file=store_file))
+    sample = metrics.registry.get_sample_value
+    assert sample("upbeat_store_file_bytes", {"file": "database"}) is None
+    store_file.write_bytes(b"12345")
+    (tmp_path / "upbeat.db-wal").write_bytes(b"123")
+    assert sample("upbeat_store_file_bytes", {"file": "database"}) == 5
+    assert sample("upbeat_store_file_bytes", {"file": "log"}) == 3
 
 
 def test_both_formats_can_be_written(metrics: Metrics, recorder: Recorder) -> None:

@@ -40,19 +40,19 @@ def test_a_completed_task_has_waited_run_and_ended() -> None:
 
 
 def test_a_failed_task_counts_as_failed_and_has_no_accepted_run() -> None:
-    recorder = Recorder()
+    recorder = Recorder(stopwatch=lambda: 10.0)
     recorder.tasks_finished("default", [finished(record(TaskState.FAILED))])
     figures = recorder.of("default")
     assert (figures.completed.count, figures.failed.count) == (0, 1)
-    assert figures.run.sum == 0
+    assert figures.run.summary(10).count == 0
 
 
 def test_a_task_that_never_started_has_not_waited_for_a_lease() -> None:
-    recorder = Recorder()
+    recorder = Recorder(stopwatch=lambda: 10.0)
     recorder.tasks_finished("default", [finished(record(TaskState.CANCELLED, start_ms=0))])
     figures = recorder.of("default")
-    assert figures.wait.cumulative()[-1] == ("+Inf", 0)
-    assert figures.total.cumulative()[-1] == ("+Inf", 1)
+    assert figures.wait.summary(10).count == 0
+    assert figures.total.summary(10).count == 1
 
 
 def test_namespaces_are_kept_apart() -> None:
@@ -68,7 +68,7 @@ def test_the_loop_and_the_store_are_counted() -> None:
     recorder.turned(0.001, 5)
     recorder.committed(0.002, 7)
     recorder.commit_failed("unavailable")
-    recorder.assigned("default", 3)
+    recorder.assigned("default", [finished(record(TaskState.RUNNING))] * 3)
     recorder.dispatched(0.003, 3)
     recorder.refused("default", "QUEUE_FULL")
     recorder.stream_ended("agent", "FENCED")
@@ -76,7 +76,28 @@ def test_the_loop_and_the_store_are_counted() -> None:
     assert recorder.commits_failed == {"unavailable": 1}
     assert recorder.refusals == {("default", "QUEUE_FULL"): 1}
     assert recorder.streams_ended == {("agent", "FENCED"): 1}
-    assert recorder.commit.sum == 0.002
+    assert recorder.commit.buckets.sum == 0.002
+
+
+def test_purges_are_counted() -> None:
+    recorder = Recorder()
+    recorder.purged("default", 7)
+    recorder.purged("default", 2)
+    recorder.purge_failed()
+    assert recorder.of("default").purged == 9
+    assert recorder.purges_failed == 1
+
+
+def test_rates_and_percentiles_are_over_all_priorities_and_types() -> None:
+    recorder = Recorder(stopwatch=lambda: 10.0)
+    tasks = [finished(record(TaskState.COMPLETED)), finished(record(TaskState.FAILED))]
+    for number, task in enumerate(tasks):
+        task.spec = TaskSpec(type=f"t{number}")
+    recorder.tasks_finished("default", tasks)
+    figures = recorder.of("default")
+    assert (figures.completed.count, figures.failed.count) == (1, 1)
+    assert figures.total.summary(10).count == 2
+    assert figures.wait.summary(10).count == 2
 
 
 def test_a_store_that_fails_and_heals_is_told_on() -> None:

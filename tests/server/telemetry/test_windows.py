@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from upbeat_server.telemetry.windows import SAMPLES_MAX, Distribution, Rate, Summary
+from upbeat_server.telemetry.windows import SAMPLES_MAX, Buckets, Distribution, Rate, Recent, Summary
 
 
 def test_a_rate_counts_whole_seconds_and_leaves_out_the_running_one() -> None:
@@ -46,8 +46,8 @@ def test_old_samples_are_left_out_of_percentiles_and_kept_in_buckets() -> None:
     distribution.add(5, now_s=0)
     distribution.add(1, now_s=400)
     assert distribution.summary(now_s=400).largest == 1
-    assert distribution.cumulative()[-1] == ("+Inf", 2)
-    assert distribution.sum == 6
+    assert distribution.buckets.cumulative()[-1] == ("+Inf", 2)
+    assert distribution.buckets.sum == 6
 
 
 def test_samples_are_bounded() -> None:
@@ -57,8 +57,28 @@ def test_samples_are_bounded() -> None:
     assert distribution.summary(now_s=0).count == SAMPLES_MAX
 
 
+def test_many_samples_at_once_are_the_same_as_each_by_itself() -> None:
+    at_once, one_by_one = Recent(), Recent()
+    at_once.add_all([1.0, 2.0], now_s=0)
+    one_by_one.add(1, now_s=0)
+    one_by_one.add(2, now_s=0)
+    assert at_once.summary(now_s=1) == one_by_one.summary(now_s=1)
+
+
 def test_buckets_hold_what_is_not_above_their_bound() -> None:
-    distribution = Distribution(bounds=(1.0, 2.0))
-    for seconds in (0.5, 1.0, 1.5, 3.0):
-        distribution.add(seconds, now_s=0)
-    assert distribution.cumulative() == [("1.0", 2), ("2.0", 3), ("+Inf", 4)]
+    buckets = Buckets(bounds=(1.0, 2.0))
+    for seconds in (0.5, 1.0):
+        buckets.add(seconds)
+    buckets.add_all([1.5, 3.0])
+    assert buckets.cumulative() == [("1.0", 2), ("2.0", 3), ("+Inf", 4)]
+    assert buckets.sum == 6
+
+
+def test_merged_buckets_hold_the_samples_of_both() -> None:
+    ours, theirs = Buckets(bounds=(1.0,)), Buckets(bounds=(1.0,))
+    ours.add(0.5)
+    theirs.add(2)
+    ours.merge(theirs)
+    assert ours.cumulative() == [("1.0", 1), ("+Inf", 2)]
+    assert ours.sum == 2.5
+    assert theirs.sum == 2

@@ -101,9 +101,9 @@ class WholeServer:
         assert metrics is not None
         return [
             f"{sample.labels['grpc_method']}: {sample.labels['grpc_code']}"
-            for family in metrics.handled_total.collect()
+            for family in metrics.collect()
             for sample in family.samples
-            if sample.value and sample.labels["grpc_code"] not in {code.name for code in CODES}
+            if sample.value and sample.labels.get("grpc_code", "OK") not in {code.name for code in CODES}
         ]
 
     def left_over(self) -> dict[str, int]:
