@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from upbeat_server.engine.limits import Limits
 from upbeat_server.engine.model import FINISHED, Priority, TaskState
 from upbeat_server.telemetry.families import NAMESPACE
+from upbeat_server.telemetry.task_figures import COLLABORATION
 from upbeat_server.telemetry.windows import Buckets
 
 if TYPE_CHECKING:
@@ -111,8 +112,10 @@ class ServerCollector(Collector):
                 place = (namespace, Priority(priority).name, task_type)
                 for state in FINISHED:
                     finished.add_metric((*place, TaskState(state).name), typed.ended[state])
-                wait.add_metric(place, typed.wait.cumulative(), typed.wait.sum)
                 total.add_metric(place, typed.total.cumulative(), typed.total.sum)
+                if task_type == COLLABORATION:
+                    continue  # Agents never hold one: it neither waits for them nor runs on them.
+                wait.add_metric(place, typed.wait.cumulative(), typed.wait.sum)
                 runs.setdefault(task_type, Buckets(typed.run.bounds)).merge(typed.run)
             for task_type, buckets in runs.items():
                 run.add_metric((namespace, task_type), buckets.cumulative(), buckets.sum)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from upbeat_server.engine.task import Task
 
 OTHER: Final = "other"
+COLLABORATION: Final = "collaboration"
+"""Where collaborations count, which have no type; their children have."""
 NAMED_MAX: Final = 1_000
 """Types that are named over all namespaces: each is some 50 series for each priority that it has."""
 
@@ -43,6 +45,8 @@ class TypeNames:
         """The type itself, or ``other`` when there are too many."""
         if task_type in self._named:
             return task_type
+        if not task_type:
+            return COLLABORATION
         if len(self._named) >= self._types_max or not self._allowance.take():
             return OTHER
         self._named[task_type] = None

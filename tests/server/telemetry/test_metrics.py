@@ -18,7 +18,7 @@ from upbeat_server.telemetry.loop_lag import LoopLag
 from upbeat_server.telemetry.metrics import Metrics
 from upbeat_server.telemetry.recorder import Recorder
 from upbeat_server.telemetry.server_metrics import Terms
-from upbeat_server.telemetry.task_figures import OTHER
+from upbeat_server.telemetry.task_figures import COLLABORATION, OTHER
 
 COUNTED = Census(
     live={1: 4, 2: 5, 3: 6},
@@ -167,6 +167,18 @@ def test_tasks_are_counted_by_priority_and_type(metrics: Metrics, recorder: Reco
     assert sample("upbeat_task_wait_seconds_sum", place) == 1
     assert sample("upbeat_task_total_seconds_sum", place) == 9
     assert sample("upbeat_task_run_seconds_sum", {"namespace": "default", "type": "t"}) == 4
+
+
+def test_a_collaboration_is_counted_without_a_type_and_neither_waits_nor_runs(
+    metrics: Metrics, recorder: Recorder
+) -> None:
+    recorder.tasks_finished("default", [task("")])
+    sample = metrics.registry.get_sample_value
+    place = {"namespace": "default", "priority": "HIGH", "type": COLLABORATION}
+    assert sample("upbeat_tasks_finished_total", place | {"state": "COMPLETED"}) == 1
+    assert sample("upbeat_task_total_seconds_sum", place) == 4.5
+    assert sample("upbeat_task_wait_seconds_sum", place) is None
+    assert sample("upbeat_task_run_seconds_sum", {"namespace": "default", "type": COLLABORATION}) is None
 
 
 def test_a_type_that_was_named_stays_with_nothing_in_it(metrics: Metrics, recorder: Recorder) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from upbeat_server.engine.model import Priority, TaskRecord, TaskSpec, TaskState
 from upbeat_server.engine.queue import Signature
 from upbeat_server.engine.task import Task
-from upbeat_server.telemetry.task_figures import OTHER, Allowance, TypedTasks
+from upbeat_server.telemetry.task_figures import COLLABORATION, OTHER, Allowance, TypedTasks
 
 
 def task(task_type: str, attempt: int = 1, priority: Priority = Priority.NORMAL) -> Task:
@@ -60,6 +60,12 @@ def test_nothing_is_named_where_nothing_may_be() -> None:
     typed = TypedTasks(0, Allowance())
     typed.leased([task("a")])
     assert counted(typed) == {(Priority.NORMAL, OTHER): 1}
+
+
+def test_collaborations_have_no_type_and_take_no_name() -> None:
+    names = TypedTasks(1, Allowance()).names
+    assert (names.label(""), names.label("a"), names.label("")) == (COLLABORATION, "a", COLLABORATION)
+    assert names.labels == ["a"]
 
 
 def test_turns_add_up() -> None:
