@@ -256,5 +256,12 @@ async def test_the_tasks_of_the_event_loop_are_counted(metrics: Metrics) -> None
     assert counted() == before
 
 
+def test_where_very_many_streams_are_open_tasks_are_not_counted(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CountedFleet.open_streams, "agent", 10_000)
+    assert metrics.registry.get_sample_value("upbeat_event_loop_tasks") is None
+
+
 def test_beside_an_event_loop_no_task_is_counted(metrics: Metrics) -> None:
     assert metrics.registry.get_sample_value("upbeat_event_loop_tasks") == 0
