@@ -19,6 +19,7 @@ import grpc.aio
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.bench.figures import percentile
+from tests.bench.fill import Unary
 from tests.bench.processes import Child
 from tests.bench.work import echo_spec
 from tests.support.http_call import get
@@ -41,7 +42,7 @@ SETTINGS = {"engine.bounds.queue_tasks_max": 2_000_000, "engine.bounds.queue_byt
 
 async def fill(channel: grpc.aio.Channel, count: int) -> None:
     """Submit tasks of all types, priorities and keys."""
-    submit = channel.unary_unary("/upbeat.v1.TaskService/BatchSubmitTasks")
+    submit: Unary = channel.unary_unary("/upbeat.v1.TaskService/BatchSubmitTasks")
     firsts = iter(range(0, count, BATCH_TASKS))
 
     async def lane() -> None:
@@ -59,7 +60,7 @@ async def fill(channel: grpc.aio.Channel, count: int) -> None:
 
 async def latencies_s(channel: grpc.aio.Channel, until: Awaitable[object]) -> list[float]:
     """How long one small call after the other takes until something is over."""
-    get_task = channel.unary_unary("/upbeat.v1.TaskService/GetTask")
+    get_task: Unary = channel.unary_unary("/upbeat.v1.TaskService/GetTask")
     ends = asyncio.ensure_future(until)
     took: list[float] = []
     while not ends.done():
