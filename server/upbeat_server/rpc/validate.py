@@ -72,7 +72,7 @@ def _submission(spec: TaskSpec, request_id: str) -> Submission:
         0,
         spec,
         spec_bytes,
-        codec.fingerprint(spec_bytes),
+        codec.fingerprint_of(spec, spec_bytes),
         request_id,
         compile_selector(spec.selector) if spec.selector else None,
     )

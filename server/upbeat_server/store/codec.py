@@ -134,6 +134,17 @@ def fingerprint(spec_bytes: bytes) -> bytes:
     return blake2b(spec_bytes[1:], digest_size=FINGERPRINT_BYTES).digest()
 
 
+def fingerprint_of(spec: TaskSpec, spec_bytes: bytes) -> bytes:
+    """The fingerprint of a submission, which is that of its spec without the trace.
+
+    Whoever repeats a submission does so in another span, or in another trace: what it
+    is traced by is no part of what a task is.
+    """
+    if spec.traceparent:
+        spec_bytes = encode_spec(msgspec.structs.replace(spec, traceparent=""))
+    return fingerprint(spec_bytes)
+
+
 def clean_text(text: str) -> str:
     """The text as it can be stored: UTF-8 has no lone surrogates."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -54,6 +54,16 @@ async def test_a_repeat_answers_the_same_task_and_another_spec_is_refused() -> N
         assert (told.code, told.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
 
 
+async def test_a_repeat_may_come_from_another_span() -> None:
+    async with served() as server:
+        first = await server.submit(request_id="r1", traceparent=f"00-{'1' * 32}-{'2' * 16}-01")
+        for traceparent in ("", f"00-{'3' * 32}-{'4' * 16}-00"):
+            again = await server.submit(request_id="r1", traceparent=traceparent)
+            assert first.task.task_id == again.task.task_id
+        task = await server.get(first.task.task_id)
+        assert task.spec.traceparent == f"00-{'1' * 32}-{'2' * 16}-01"
+
+
 async def test_a_batch_is_answered_in_order_each_on_its_own() -> None:
     async with served() as server:
         batch = pb.BatchSubmitTasksRequest(
