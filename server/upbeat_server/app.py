@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,7 @@ from upbeat_server.runtime.modes import ModeInvalid, installed_modes
 from upbeat_server.runtime.orchestrator import Orchestrator
 from upbeat_server.store.address import file_of, open_store
 from upbeat_server.store.store import StoreError
+from upbeat_server.telemetry.exporting import SpanExport, TracingUnavailable, open_export
 from upbeat_server.telemetry.history import History
 from upbeat_server.telemetry.loop_lag import LoopLag
 from upbeat_server.telemetry.metrics import Metrics
@@ -58,6 +60,14 @@ log = structlog.get_logger("upbeat.app")
 STOP_GRACE_S = 5.0
 """For statuses to reach their callers when the port closes."""
 DRAIN_CHECK_S = 0.05
+START_REFUSALS = (
+    PortUnavailable,
+    CertificateInvalid,
+    TokensInvalid,
+    ModeInvalid,
+    StoreError,
+    TracingUnavailable,
+)
 
 
 class StartFailed(Exception):
@@ -83,6 +93,7 @@ class App:
         self._lag = LoopLag()
         self._store: Store | None = None
         self._orchestrator: Orchestrator | None = None
+        self.spans: SpanExport | None = None
 
     @classmethod
     def embedded(cls, store: str = "memory", listen: str = "127.0.0.1:0") -> App:
@@ -106,7 +117,7 @@ class App:
         """Open the store, read it, listen. Raises StartFailed and leaves nothing behind."""
         try:
             await self._start()
-        except (PortUnavailable, CertificateInvalid, TokensInvalid, ModeInvalid, StoreError) as error:
+        except START_REFUSALS as error:
             await self._undo()
             raise StartFailed(str(error)) from error
         except BaseException:
@@ -138,6 +149,10 @@ class App:
         settings = self.settings
         certificates = Certificates(settings.tls) if settings.tls.enabled else None
         authenticator = self._authenticator()
+        if self.spans is None:
+            self.spans = open_export(settings.service.tracing, os.environ, server_version())
+        if self.spans is not None:
+            self.recorder.tracer = self.spans.tracer
         self._store = open_store(settings.store.address)
         self._orchestrator = Orchestrator(
             self._store,
@@ -149,6 +164,8 @@ class App:
         self._history = History(self._orchestrator, self.recorder, self._clock)
         metrics = Metrics(self._orchestrator, self.recorder, self._lag, self._terms())
         self._door = Door(authenticator, metrics.calls, settings.runtime.streams.write_ms / 1_000)
+        if settings.service.tracing.calls:
+            self._door.tracer = self.recorder.tracer
         services = self._services()
         self._health = HealthService(service.descriptor.full_name for service in services)
         self.recorder.on_store_health = self._tell_health
@@ -227,6 +244,8 @@ class App:
         self._lag.stop()
         if self._http is not None:
             await self._http.stop()
+        if self.spans is not None:
+            await self.spans.close()
         log.info("stopped")
 
     async def _agents_gone(self) -> None:
@@ -251,6 +270,8 @@ class App:
             await self._orchestrator.stop()
         elif self._store is not None:
             await self._store.close()
+        if self.spans is not None:
+            await self.spans.close()
 
 
 def server_version() -> str:

@@ -68,6 +68,11 @@ def stopwatch_s() -> float:
     return time.perf_counter()
 
 
+def wall_ns() -> int:
+    """Nanoseconds since 1970 by the wall clock, which may step: for what other systems are told."""
+    return time.time_ns()
+
+
 def incident_id() -> str:
     """A name for one defect, to find it in the log again."""
     return secrets.token_hex(6)

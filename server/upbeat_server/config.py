@@ -171,6 +171,16 @@ class LogSettings(Group):
     format: Literal["auto", "console", "json"] = "auto"  # auto: console on a terminal.
 
 
+class TracingSettings(Group):
+    """Spans of attempts and calls; needs ``upbeat[otel]``. What is not here is said by OTEL_... variables."""
+
+    enabled: bool = False
+    endpoint: str = ""  # Of a collector, http://HOST:4317; empty: OTEL_EXPORTER_OTLP_ENDPOINT.
+    # Of traces that begin here; others go by what their caller decided. None: OTEL_TRACES_SAMPLER, else all.
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
+    calls: bool = True  # Unary calls as well as attempts.
+
+
 class ServiceSettings(Group):
     """How the server as a whole behaves."""
 
@@ -180,6 +190,7 @@ class ServiceSettings(Group):
     uvloop: bool = True  # Where it is installed.
     # Task types that the metrics of a namespace name; the others are counted as `other`.
     metric_types_max: Annotated[int, Field(ge=0, le=1_000)] = 20
+    tracing: TracingSettings = TracingSettings()
 
 
 class EngineBounds(Group):

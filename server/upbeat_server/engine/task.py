@@ -37,6 +37,7 @@ class Task:
         "stored_state",
         "task_id",
         "timer_ms",
+        "told_attempt",
         "unacked_bytes",
     )
 
@@ -51,6 +52,8 @@ class Task:
         self.spec_size = 0
         # State as of the last commit; 0 before the first. The runtime's own.
         self.stored_state = 0
+        # The last attempt whose end was told to a tracer. The runtime's own, too.
+        self.told_attempt = 0
         # Who holds the current lease; None while RUNNING means: not adopted yet.
         self.agent: Agent | None = None
         # When an assignment that is not acknowledged returns; 0: it was, or need not be.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 
     from upbeat_server.telemetry.calls import CallMetrics, MethodMetrics
+    from upbeat_server.telemetry.tracer import Tracer
 
 MESSAGE_BYTES_MAX: Final = 8 << 20
 """The largest request or frame that is taken; grpc itself refuses more."""
@@ -61,6 +62,7 @@ class Door:
     ) -> None:
         self.authenticator: Authenticator = authenticator or OpenDoor()
         self.metrics = metrics
+        self.tracer: Tracer | None = None  # Set where unary calls are traced.
         self.write_patience_s = write_patience_s  # For one message of a stream to be taken.
         self.draining = False  # Then only short calls that change nothing are let in.
         self.closed = False  # Then none are.
@@ -91,7 +93,8 @@ class Method:
     def __init__(self, door: Door, servicer: Servicer, descriptor: MethodDescriptor) -> None:
         self.door = door
         self.service = descriptor.containing_service.full_name
-        self.name = f"{self.service}/{descriptor.name}"
+        self.rpc = descriptor.name
+        self.name = f"{self.service}/{self.rpc}"
         snake = snake_case(descriptor.name)
         self.call: Callable[..., Awaitable[Any]] = getattr(servicer, snake)
         self.role = servicer.roles[descriptor.name if descriptor.name in servicer.roles else snake]
@@ -104,6 +107,11 @@ class Method:
         self._parse = GetMessageClass(descriptor.input_type).FromString
         self._plan = wire.plan_of(descriptor.input_type)
         self.bytes_max = MESSAGE_BYTES_MAX if _holds_bytes(descriptor.input_type, set()) else PLAIN_BYTES_MAX
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether its calls have spans: ours, and those alone that are no streams."""
+        return self.service.startswith("upbeat.") and not (self.streams_in or self.streams_out)
 
     @property
     def survives_draining(self) -> bool:

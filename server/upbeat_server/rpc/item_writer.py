@@ -122,7 +122,7 @@ class AssignmentWriter:
                 _payload_field(_INPUT, spec.input),
                 _time_field(item.time_remaining_ms),
             )
-            if item.parent_id or spec.labels or spec.traceparent or item.last_progress is not None:
+            if item.parent_id or spec.labels or item.traceparent or item.last_progress is not None:
                 body = _ASSIGNMENT % fields + self._rest(item).SerializeToString()
             else:
                 body = plain % (*fields, task_id)
@@ -136,8 +136,8 @@ class AssignmentWriter:
         spec, progress = item.spec, item.last_progress
         if spec.labels:
             message.labels.update(spec.labels)
-        if spec.traceparent:
-            message.traceparent = spec.traceparent
+        if item.traceparent:
+            message.traceparent = item.traceparent
         # Task ids are unique within a namespace only. What a child is to its collaboration is the same if
         # the collaboration should ever make it anew.
         message.idempotency_key = f"{self._namespace}/{task_text(item.task_id)}"

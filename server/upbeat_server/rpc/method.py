@@ -25,6 +25,7 @@ from upbeat_server.rpc.identity import ANONYMOUS, Identity
 from upbeat_server.rpc.patience import Patience
 from upbeat_server.rpc.refusals import MESSAGE_BYTES_MAX, code_of, printable, status_of
 from upbeat_server.runtime.refused import SERVER_DRAINING, Refused, invalid, refused
+from upbeat_server.telemetry.trace_context import read_traceparent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from upbeat_server.rpc.door import Method
+    from upbeat_server.telemetry.call_spans import CallSpan
 
 log = structlog.get_logger(__name__)
 
 Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
 
 DEFAULT_NAMESPACE: Final = "default"
+TRACEPARENT: Final = "traceparent"
 
 _CALLER_LEFT = Refusal(reasons.CALL_CANCELLED, "the caller went away")
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -59,9 +62,10 @@ class PeerGone(Exception):
 class Call:
     """One call, as a servicer sees it."""
 
-    def __init__(self, method: Method, context: Context) -> None:
+    def __init__(self, method: Method, context: Context, span: CallSpan | None = None) -> None:
         self.method = method
         self.context = context
+        self.span = span  # Of a unary call that is traced.
         self.identity: Identity = self._admit()
 
     @property
@@ -85,6 +89,14 @@ class Call:
             )
         return namespace
 
+    @property
+    def traceparent(self) -> str:
+        """What a task of this call is traced by: its span, or what came beside it; "" for neither."""
+        if self.span is not None:
+            return self.span.traceparent
+        came = _header(self.context, TRACEPARENT)
+        return came if came and read_traceparent(came) else ""
+
     def remaining_s(self) -> float | None:
         """Seconds until the caller's deadline; None if it set none."""
         remaining: float | None = self.context.time_remaining()
@@ -96,7 +108,7 @@ class Call:
             raise Refused(SERVER_DRAINING)
         if method.role is None:
             return ANONYMOUS
-        identity = method.door.authenticator.identify(_authorization(self.context))
+        identity = method.door.authenticator.identify(_header(self.context, "authorization"))
         if method.role not in identity.roles:
             raise refused(
                 reasons.ROLE_INSUFFICIENT,
@@ -198,15 +210,20 @@ def rpc_handler(method: Method) -> Any:
 
 def _unary_unary(method: Method) -> Callable[[bytes, Context], Awaitable[bytes]]:
     async def serve(data: bytes, context: Context) -> bytes:
+        tracer = method.door.tracer
+        span: CallSpan | None = None
+        if tracer is not None and method.is_traced:
+            span = tracer.call_began(method.service, method.rpc, _header(context, TRACEPARENT) or "")
+
         async def answer() -> bytes:
-            call = Call(method, context)
+            call = Call(method, context, span)
             response = await method.call(method.decode(data), call)
             if method.metrics is not None:
                 method.metrics.sent += 1
             answered: bytes = response.SerializeToString()
             return answered
 
-        return await _conclude(method, context, answer) or b""
+        return await _conclude(method, context, answer, span) or b""
 
     return serve
 
@@ -240,7 +257,10 @@ def _stream_stream(method: Method) -> Callable[[object, Context], Awaitable[None
 
 
 async def _conclude(
-    method: Method, context: Context, answer: Callable[[], Awaitable[bytes | None]]
+    method: Method,
+    context: Context,
+    answer: Callable[[], Awaitable[bytes | None]],
+    span: CallSpan | None = None,
 ) -> bytes | None:
     """Run the servicer; end the call with a status unless it simply answered."""
     metrics = method.metrics
@@ -277,6 +297,8 @@ async def _conclude(
         code = code_of(refusal)
     if metrics is not None:
         metrics.handled(code.name, stopwatch_s() - began_s)
+    if span is not None:
+        span.ended(code.name, code.value[0])
     if refusal is not None:
         await _abort(method, context, refusal)
     return answered
@@ -313,8 +335,8 @@ def _defect(method: Method, error: BaseException) -> Refusal:
     )
 
 
-def _authorization(context: Context) -> str | None:
+def _header(context: Context, name: str) -> str | None:
     for key, value in context.invocation_metadata() or ():
-        if key == "authorization":
+        if key == name:
             return value if isinstance(value, str) else None
     return None

@@ -27,6 +27,8 @@ from upbeat_server.runtime.refused import Refused, invalid
 from upbeat_server.runtime.snapshot import TaskSnapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from upbeat_server.rpc.method import Call, Stream
     from upbeat_server.runtime.orchestrator import Orchestrator
     from upbeat_server.store.store import TaskQuery
@@ -65,6 +67,7 @@ class TaskService:
     async def submit_task(self, request: pb.SubmitTaskRequest, call: Call) -> pb.SubmitTaskResponse:
         """Accept one task."""
         namespace = call.namespace(request.namespace)
+        _trace(call, [request])
         submission = self._reader.read(request)
         if isinstance(submission, Refusal):
             raise Refused(submission)
@@ -84,6 +87,7 @@ class TaskService:
             raise invalid(
                 "requests", f"has {len(request.requests):,} entries; 1 to {BATCH_MAX:,} are allowed"
             )
+        _trace(call, request.requests)
         answers: list[Submission | TaskSnapshot | Refusal] = []
         for inner in request.requests:
             if inner.namespace and inner.namespace != namespace:
@@ -222,6 +226,18 @@ class TaskService:
                     del response.tasks[-1]
                     return True
                 after_id = row.record.task_id
+
+
+def _trace(call: Call, requests: Iterable[pb.SubmitTaskRequest]) -> None:
+    """A task that says nothing of its trace belongs to that of the call; and a call to that of its tasks."""
+    specs = [request.spec for request in requests if request.HasField("spec")]
+    if call.span is not None:
+        call.span.caused_by({spec.traceparent: None for spec in specs if spec.traceparent})
+    untold = [spec for spec in specs if not spec.traceparent]
+    traceparent = call.traceparent if untold else ""
+    if traceparent:
+        for spec in untold:
+            spec.traceparent = traceparent
 
 
 def _view(view: int, default: int) -> int:

@@ -88,7 +88,8 @@ class Catalog:
 
     async def adopt(self, name: str) -> Namespace:
         """Take a namespace over and run it. Raises StoreError."""
-        namespace = await open_namespace(self._store, self._clock, self._limits, self._bounds, name)
+        tracer = self._loop.observer.tracer
+        namespace = await open_namespace(self._store, self._clock, self._limits, self._bounds, name, tracer)
         self._loop.namespaces[name] = namespace
         self._inbox.push(namespace, AdoptionStarted())
         return namespace

@@ -182,6 +182,7 @@ def assign(scene: Scene, order: commands.Assign) -> None:
     session = scene.session_for_work(order.session_id)
     if session is None:
         return
+    tracer = scene.observer.tracer
     session.outbox.assign(
         Assignment(
             task.task_id,
@@ -193,6 +194,7 @@ def assign(scene: Scene, order: commands.Assign) -> None:
             scene.turn_started,
             task.record.parent_id,
             task.record.member,
+            task.spec.traceparent if tracer is None else tracer.traceparent(scene.namespace.name, task),
         )
     )
 

@@ -76,7 +76,7 @@ class Loop:
         self._purge = Purge(
             store, inbox, errands, observer, lambda namespace: self._lose([namespace], reopen=True)
         )
-        self._observer = observer
+        self.observer = observer
         self._bounds = bounds
         self._time = asyncio.get_running_loop().time
         self._pressure = Pressure(self._time, clock.worked_s)
@@ -147,7 +147,7 @@ class Loop:
             orders[namespace] = self._collect(namespace)
             if namespace.is_changed:
                 batches.append(batch_of(namespace))
-        self._observer.turned(self._time() - started, events)
+        self.observer.turned(self._time() - started, events)
         is_durable = not batches or await self._commit(batches)
         for namespace, performed in orders.items():
             # One that had nothing to make durable answers whatever became of the others.
@@ -218,14 +218,14 @@ class Loop:
                 asyncio.get_running_loop().call_soon(self._note_streams_ran)
                 await self._store.commit(batches)
             except StoreUnavailable as error:
-                self._observer.commit_failed("unavailable")
+                self.observer.commit_failed("unavailable")
                 self._mark_unhealthy(str(error))
                 if await self._stops_within(delay_ms):
                     return False
                 delay_ms = min(delay_ms * 2, self._bounds.retry_last_ms)
             except Exception as error:  # OutcomeUnknown, StaleEpoch, or a defect of the store.
                 is_unknown = not isinstance(error, StaleEpoch)
-                self._observer.commit_failed("unknown" if is_unknown else "stale_epoch")
+                self.observer.commit_failed("unknown" if is_unknown else "stale_epoch")
                 log.exception("commit_lost", outcome_unknown=is_unknown)
                 # A purge that broke the store may have lost some of them meanwhile.
                 lost = [self.namespaces[b.namespace] for b in batches if b.namespace in self.namespaces]
@@ -233,7 +233,7 @@ class Loop:
                 return False
             else:
                 ended = self._time()
-                self._observer.committed(ended - attempt_started, sum(len(batch.rows) for batch in batches))
+                self.observer.committed(ended - attempt_started, sum(len(batch.rows) for batch in batches))
                 self._has_stalled = ended - started > STALL_S
                 self.commits += 1
                 self.mark_healthy()
@@ -243,10 +243,13 @@ class Loop:
         self._streams_ran = True
 
     def _perform(self, namespace: Namespace, orders: list[Command], started: float) -> None:
-        scene = Scene(namespace, self._lookups, self._observer, self._purge.start, started)
+        scene = Scene(namespace, self._lookups, self.observer, self._purge.start, started)
         try:
             scene.perform(orders)
             if namespace.dirty:
+                tracer = self.observer.tracer
+                if tracer is not None:
+                    tracer.committed(namespace.name, namespace.dirty.values())
                 publish(namespace)
         except Exception:
             # A defect: somebody may wait for an answer that was lost. Start over from the store.
@@ -272,7 +275,7 @@ class Loop:
         if self.store_is_healthy:
             log.error("store_unavailable", error=error)
             self.store_is_healthy = False
-            self._observer.store_health(False)
+            self.observer.store_health(False)
         # Whoever waits gets an indefinite answer and may repeat it; nothing new reaches the engines.
         for namespace in self.namespaces.values():
             namespace.refuse_waiting(
@@ -284,13 +287,13 @@ class Loop:
         if not self.store_is_healthy:
             log.info("store_available")
             self.store_is_healthy = True
-            self._observer.store_health(True)
+            self.observer.store_health(True)
 
     def mark_lost(self) -> None:
         """The store has to be opened again."""
         if self.store_is_healthy:
             self.store_is_healthy = False
-            self._observer.store_health(False)
+            self.observer.store_health(False)
 
     async def _stops_within(self, delay_ms: int) -> bool:
         try:

@@ -9,11 +9,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from upbeat_server.engine.model import TaskRecord, TaskSpec
     from upbeat_server.engine.task import Task
+
+
+class AttemptTracer(Protocol):
+    """Makes spans of attempts. Like the hooks, it neither blocks nor raises."""
+
+    def traceparent(self, namespace: str, task: Task) -> str:
+        """What the agent is told that the task is handed to now."""
+
+    def committed(self, namespace: str, tasks: Iterable[Task]) -> None:
+        """These tasks have changed, durably, and not again since."""
+
+    def adopted(
+        self, namespace: str, tasks: Iterable[Task], members: Iterable[tuple[TaskRecord, TaskSpec]]
+    ) -> None:
+        """A namespace was read from the store, with these members of collaborations that have ended."""
 
 
 class Observer(Protocol):
     """Told of what happened, after it is durable."""
+
+    @property
+    def tracer(self) -> AttemptTracer | None:
+        """What attempts are traced by; None while nothing is traced."""
 
     def turned(self, seconds: float, events: int) -> None:
         """A turn stepped through ``events`` events; the commit is not counted in."""
@@ -54,6 +76,8 @@ class Observer(Protocol):
 
 class NullObserver:
     """An observer that ignores everything."""
+
+    tracer: AttemptTracer | None = None
 
     def turned(self, seconds: float, events: int) -> None:
         """Ignore it."""

@@ -38,6 +38,7 @@ class Assignment(msgspec.Struct):
     turn_started: float  # Loop time of the turn that made it.
     parent_id: int = 0  # Of a child: its collaboration.
     member: str = ""  # And what it is to that.
+    traceparent: str = ""  # What the agent's own spans hang below.
 
 
 class Cancellation(msgspec.Struct, frozen=True):

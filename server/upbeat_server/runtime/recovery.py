@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from upbeat_server.engine.model import Predicate, Refusal, TaskRecord, TaskSpec
     from upbeat_server.runtime.bounds import RuntimeBounds
     from upbeat_server.runtime.conditions import Conditions
+    from upbeat_server.runtime.observer import AttemptTracer
     from upbeat_server.store.store import Store
 
 log = structlog.get_logger("upbeat.runtime")
@@ -42,7 +43,12 @@ is gone within minutes, at a pause of some milliseconds; a full collection is ra
 
 
 async def open_namespace(
-    store: Store, clock: Clock, limits: Limits, bounds: RuntimeBounds, name: str
+    store: Store,
+    clock: Clock,
+    limits: Limits,
+    bounds: RuntimeBounds,
+    name: str,
+    tracer: AttemptTracer | None = None,
 ) -> Namespace:
     """Adopt the namespace and restore its engine. Raises StoreError."""
     adoption = await store.adopt(name)
@@ -80,6 +86,8 @@ async def open_namespace(
         ) from error
     for task in engine.tasks.values():
         task.stored_state = task.record.state
+    if tracer is not None:
+        tracer.adopted(name, engine.tasks.values(), members)
     if tasks or adoption.is_copy:
         log.info(
             "namespace_adopted",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from upbeat_server.engine.model import Attempt
     from upbeat_server.engine.task import Task
+    from upbeat_server.telemetry.tracer import Tracer
 
 COMPLETED, FAILED = TaskState.COMPLETED, TaskState.FAILED
 
@@ -75,6 +76,7 @@ class Recorder:
         self.streams_ended: Counter[tuple[str, str]] = Counter()  # By kind and reason.
         self.store_healthy = True
         self.on_store_health: Callable[[], None] = _nothing
+        self.tracer: Tracer | None = None  # Set where tracing is on.
         self.began_s = stopwatch()
 
     def now_s(self) -> float:

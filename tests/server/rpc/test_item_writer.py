@@ -42,10 +42,8 @@ ERRORS = made(Error, WORDS, WORDS, some.none() | some.booleans(), MAPS)
 LARGE = Payload("", bytes(3 << 20))
 
 
-def spec_of(
-    name: str, payload: Payload, labels: dict[str, str], traceparent: str, context: list[ContextEntry]
-) -> TaskSpec:
-    return TaskSpec(name, payload, labels=labels, traceparent=traceparent, context=tuple(context))
+def spec_of(name: str, payload: Payload, labels: dict[str, str], context: list[ContextEntry]) -> TaskSpec:
+    return TaskSpec(name, payload, labels=labels, context=tuple(context))
 
 
 SPECS = made(
@@ -53,7 +51,6 @@ SPECS = made(
     some.sampled_from(["", "echo", "a" * 128]),
     PAYLOADS,
     MAPS,
-    WORDS,
     some.lists(made(ContextEntry, WORDS, PAYLOADS), max_size=3),
 )
 PROGRESS = made(AttemptProgressed, LEASE_IDS, some.floats(0, 1), WORDS, CHUNKS, some.integers(0, 1 << 62))
@@ -68,6 +65,7 @@ ASSIGNMENTS = made(
     some.just(0.0),
     some.just(0) | TASK_IDS,
     WORDS,
+    some.just("") | WORDS,
 )
 
 
@@ -79,7 +77,7 @@ def fill_assignment(message: agent_service_pb2.Assignment, item: Assignment, nam
     fill_payload(message.input, spec.input)
     message.time_remaining.FromMilliseconds(max(item.time_remaining_ms, 0))
     message.labels.update(spec.labels)
-    message.traceparent = spec.traceparent
+    message.traceparent = item.traceparent
     message.idempotency_key = f"{namespace}/{task_text(item.task_id)}"
     if item.parent_id:
         message.parent_task_id = task_text(item.parent_id)

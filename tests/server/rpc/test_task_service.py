@@ -64,6 +64,26 @@ async def test_a_repeat_may_come_from_another_span() -> None:
         assert task.spec.traceparent == f"00-{'1' * 32}-{'2' * 16}-01"
 
 
+async def test_a_task_that_says_nothing_belongs_to_the_trace_of_its_call() -> None:
+    beside = f"00-{'5' * 32}-{'6' * 16}-01"
+    own = f"00-{'1' * 32}-{'2' * 16}-01"
+    requests = [
+        pb.SubmitTaskRequest(spec={"type": "echo"}),
+        pb.SubmitTaskRequest(spec={"type": "echo", "traceparent": own}),
+        pb.SubmitTaskRequest(),
+    ]
+    batch = pb.BatchSubmitTasksRequest(requests=requests)
+    async with served() as server:
+        for came, expected in ((beside, beside), ("00-1-2-03", "")):
+            metadata = (("traceparent", came),)
+            task = (await server.tasks.SubmitTask(requests[0], metadata=metadata)).task
+            assert (await server.get(task.task_id)).spec.traceparent == expected
+            first, second, third = (await server.tasks.BatchSubmitTasks(batch, metadata=metadata)).results
+            assert (await server.get(first.task.task_id)).spec.traceparent == expected
+            assert (await server.get(second.task.task_id)).spec.traceparent == own
+            assert third.error.reason == "INVALID_FIELD"
+
+
 async def test_a_batch_is_answered_in_order_each_on_its_own() -> None:
     async with served() as server:
         batch = pb.BatchSubmitTasksRequest(
