@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from upbeat.context import Context
 from upbeat.errors import CodecError, Fail
 from upbeat.group import Group
+from upbeat.tracing import handling
 from upbeat.v1 import agent_service_pb2 as wire
 from upbeat.v1 import payload_pb2
 from upbeat.voice import Voice, bounded
@@ -91,7 +92,8 @@ class Attempt:
 
     async def _run_async(self) -> None:
         try:
-            result = self._completed(await self._work.function(*self._arguments()))
+            with handling(self._assignment):
+                result = self._completed(await self._work.function(*self._arguments()))
         except BaseException as error:
             self._done(self._failed(error))
             if isinstance(error, KeyboardInterrupt):
@@ -103,7 +105,8 @@ class Attempt:
         try:
             if self._cancelled.is_set():
                 raise asyncio.CancelledError
-            result = self._completed(self._work.function(*self._arguments()))
+            with handling(self._assignment):
+                result = self._completed(self._work.function(*self._arguments()))
         except BaseException as error:
             result = self._failed(error)
         self._done(result)

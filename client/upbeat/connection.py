@@ -104,13 +104,16 @@ class Connection:
         """StatsService."""
         return stats_service_pb2_grpc.StatsServiceStub(self.channel)
 
-    async def call(self, method: Any, request: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
+    async def call(
+        self, method: Any, request: Any, timeout_s: float = CALL_TIMEOUT_S, traceparent: str = ""
+    ) -> Any:
         """One unary call, tried again while the server is unavailable; raises the typed error."""
+        metadata = (*self.metadata, ("traceparent", traceparent)) if traceparent else self.metadata
         loop = asyncio.get_running_loop()
         patience = Patience(self.patience_s)
         while True:
             try:
-                return await method(request, timeout=timeout_s, metadata=self.metadata)
+                return await method(request, timeout=timeout_s, metadata=metadata)
             except grpc.aio.AioRpcError as failure:
                 error = error_of_call(failure)
             except asyncio.CancelledError:

@@ -66,8 +66,9 @@ class Context:
 
     `idempotency_key` is the same for every attempt of this work: hand it to
     whatever must not happen twice. `labels` are the task's, `traceparent` is the
-    caller's W3C trace context, `last_progress` what the attempt before said last
-    (None on a first attempt). `cancelled` is set when the attempt is no longer
+    W3C trace context of this attempt, or its caller's where the server makes no spans (a
+    handler that uses OpenTelemetry runs in a span below it already), `last_progress` what
+    the attempt before said last (None on a first attempt). `cancelled` is set when the attempt is no longer
     wanted: an async handler is cancelled as well, a sync one has to look.
 
     Within a collaboration `parent_task_id` is that, else empty, and `context` has

@@ -14,6 +14,7 @@ from upbeat.connection import CALL_TIMEOUT_S, Connection
 from upbeat.errors import TopicFull, Unavailable, UpbeatError
 from upbeat.outcome import CollaborationResult
 from upbeat.stream import TaskStream
+from upbeat.tracing import current_traceparent
 from upbeat.v1 import task_service_pb2
 from upbeat.watch import WatchHub
 
@@ -143,7 +144,8 @@ class Core:
     async def _call(self, service: str, method: str, request: Any, timeout_s: float) -> Any:
         request.namespace = self.namespace
         stub = getattr(self.connection, service)
-        return await self.connection.call(getattr(stub, method), request, timeout_s)
+        traceparent = current_traceparent()  # The caller's, whose context came along to this thread.
+        return await self.connection.call(getattr(stub, method), request, timeout_s, traceparent)
 
     async def got(self, task_id: str, *, is_patient: bool) -> Any:
         """A task as it is; with patience, when it has ended or the long poll is over."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from upbeat.tracing import current_traceparent
 from upbeat.v1 import task_spec_pb2
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ class Retry:
 
 
 class WholeOptions(TypedDict, total=False):
-    """What a task can be submitted with, be it single work or a collaboration."""
+    """What a task can be submitted with, be it single work or a collaboration.
+
+    Without a `traceparent` it is that of the caller's current span, where OpenTelemetry is used.
+    """
 
     priority: Priority
     fairness_key: str
@@ -78,6 +82,8 @@ def spec_of(kind: Kind[Any, Any], value: Any, options: Mapping[str, Any]) -> tas
     spec = kind.spec()
     spec.input.CopyFrom(kind.encode_input(value))
     write_options(spec, options)
+    if "traceparent" not in options:
+        spec.traceparent = current_traceparent()
     return spec
 
 
