@@ -245,7 +245,7 @@ class App:
         if self._http is not None:
             await self._http.stop()
         if self.spans is not None:
-            await self.spans.close()
+            await self.spans.close(hurry=self._hurried.is_set())
         log.info("stopped")
 
     async def _agents_gone(self) -> None:

@@ -60,8 +60,8 @@ class SpanExport:
             self._provider.add_span_processor(processor)
         self.tracer: Tracer = Tracer(self._provider, ids, version)
 
-    async def close(self) -> None:
-        """Export what waits, for a few seconds at most."""
+    async def close(self, *, hurry: bool = False) -> None:
+        """Export what waits, for a few seconds at most, or for none."""
         loop, done = asyncio.get_running_loop(), asyncio.Event()
 
         def shut() -> None:
@@ -72,7 +72,7 @@ class SpanExport:
         # A thread that does not keep the process: the exporter may go on for half a minute.
         threading.Thread(target=shut, name="upbeat-spans", daemon=True).start()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(0 if hurry else CLOSE_S):
                 await done.wait()
 
 
