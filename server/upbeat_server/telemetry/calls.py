@@ -33,7 +33,8 @@ class MethodMetrics:
 
     def __init__(self) -> None:
         self.began = 0
-        self.ended: dict[str, int] = {"OK": 0}  # By code.
+        # By code. What is there from the start is a counter whose first step is seen: the first defect too.
+        self.ended: dict[str, int] = {"OK": 0, "INTERNAL": 0}
         self.received = 0  # Messages read from callers.
         self.sent = 0  # Messages sent to callers.
         self.seconds = Buckets(CALL_SECONDS)
