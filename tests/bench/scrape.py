@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc.aio
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.bench.figures import percentile
 from tests.bench.fill import Unary
@@ -73,14 +72,12 @@ async def latencies_s(channel: grpc.aio.Channel, until: Awaitable[object]) -> li
     return took
 
 
-async def scrape_often(port: int, times: int, sizes: list[tuple[float, int, int]]) -> None:
-    """Scrape with pauses; keeps seconds, bytes and series of each."""
+async def scrape_often(port: int, times: int, scrapes: list[tuple[float, str]]) -> None:
+    """Scrape with pauses; keeps seconds and text of each."""
     for _ in range(times):
         began = time.perf_counter()
         body = (await get(port, "/metrics")).body
-        took = time.perf_counter() - began
-        series = sum(len(family.samples) for family in text_string_to_metric_families(body))
-        sizes.append((took, len(body), series))
+        scrapes.append((time.perf_counter() - began, body))
         await asyncio.sleep(0.5)
 
 
@@ -98,12 +95,13 @@ async def measure(process: ServerProcess, http_port: int, queued: int, say: Call
         await fill(channel, queued)
         await asyncio.sleep(1)
         say(line("calls alone", await latencies_s(channel, asyncio.sleep(5))))
-        sizes: list[tuple[float, int, int]] = []
-        beside = await latencies_s(channel, scrape_often(http_port, 10, sizes))
+        scrapes: list[tuple[float, str]] = []
+        beside = await latencies_s(channel, scrape_often(http_port, 10, scrapes))
         say(line("calls beside scrapes", beside))
-        say(line("scrapes", [took for took, _, _ in sizes]))
-        _, length, series = sizes[-1]
-        say(f"one scrape has {length:,} bytes, {series:,} series")
+        say(line("scrapes", [took for took, _ in scrapes]))
+        text = scrapes[-1][1]
+        series = sum(not sample.startswith("#") for sample in text.splitlines())
+        say(f"one scrape has {len(text):,} bytes, {series:,} series")
 
 
 def main() -> None:
