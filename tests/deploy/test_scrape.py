@@ -28,6 +28,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 # Of Prometheus itself.
 ITS_OWN = {"up", "ALERTS"}
 LABELS = {
+    "direction",
     "file",
     "grpc_code",
     "grpc_method",

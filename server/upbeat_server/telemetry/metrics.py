@@ -2,9 +2,9 @@
 
 What the engine or the recorder counts anyway is read when somebody scrapes, so that a metric
 costs nothing between scrapes. Each is declared once: ``namespace_metrics.py``,
-``server_metrics.py`` and ``calls.py``; ``deploy/README.md`` lists them all. Labels are bounded:
-namespaces (the runtime bounds them), types (``task_figures.py`` does), enum names, reasons;
-never an id.
+``task_metrics.py``, ``server_metrics.py`` and ``calls.py``; ``deploy/README.md`` lists them all.
+Labels are bounded: namespaces (the runtime bounds them), types (``task_figures.py`` does), enum
+names, reasons; never an id.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from prometheus_client.process_collector import ProcessCollector
 from upbeat_server.telemetry.calls import CallMetrics
 from upbeat_server.telemetry.namespace_metrics import NamespaceCollector, Namespaces
 from upbeat_server.telemetry.server_metrics import Doors, ServerCollector, Terms
+from upbeat_server.telemetry.task_metrics import TaskCollector
 
 if TYPE_CHECKING:
     from upbeat_server.telemetry.loop_lag import LoopLag
@@ -37,6 +38,7 @@ class Metrics:
         self.calls = CallMetrics()
         self.registry.register(self.calls)
         self.registry.register(NamespaceCollector(fleet, recorder))
+        self.registry.register(TaskCollector(recorder))
         self.registry.register(ServerCollector(fleet, recorder, lag, terms))
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)

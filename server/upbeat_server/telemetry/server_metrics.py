@@ -10,10 +10,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from upbeat_server.engine.limits import Limits
-from upbeat_server.engine.model import FINISHED, Priority, TaskState
+from upbeat_server.engine.model import Priority
 from upbeat_server.telemetry.families import NAMESPACE
-from upbeat_server.telemetry.task_figures import COLLABORATION
-from upbeat_server.telemetry.windows import Buckets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -72,7 +70,6 @@ class ServerCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """The figures as they are."""
         yield from self._durations()
-        yield from self._tasks()
         yield from self._counts()
         yield from self._health()
         yield from self._open()
@@ -89,41 +86,6 @@ class ServerCollector(Collector):
             family = HistogramMetricFamily(name, text)
             family.add_metric((), buckets.cumulative(), buckets.sum)
             yield family
-
-    def _tasks(self) -> Iterable[Metric]:
-        labels = (*NAMESPACE, "priority", "type")
-        finished = CounterMetricFamily(
-            "upbeat_tasks_finished", "Tasks that ended.", labels=(*labels, "state")
-        )
-        wait = HistogramMetricFamily(
-            "upbeat_task_wait_seconds", "In the queue before the first lease.", labels=labels
-        )
-        total = HistogramMetricFamily(
-            "upbeat_task_total_seconds", "From submission to the end.", labels=labels
-        )
-        run = HistogramMetricFamily(
-            "upbeat_task_run_seconds", "Accepted attempts.", labels=(*NAMESPACE, "type")
-        )
-        purged = CounterMetricFamily(
-            "upbeat_tasks_purged",
-            "Finished tasks forgotten because of their age or number.",
-            labels=NAMESPACE,
-        )
-        for namespace, figures in self._recorder.namespaces.items():
-            runs: dict[str, Buckets] = {}
-            for priority, task_type, typed in figures.typed.items():
-                place = (namespace, Priority(priority).name, task_type)
-                for state in FINISHED:
-                    finished.add_metric((*place, TaskState(state).name), typed.ended[state])
-                total.add_metric(place, typed.total.cumulative(), typed.total.sum)
-                if task_type == COLLABORATION:
-                    continue  # Agents never hold one: it neither waits for them nor runs on them.
-                wait.add_metric(place, typed.wait.cumulative(), typed.wait.sum)
-                runs.setdefault(task_type, Buckets(typed.run.bounds)).merge(typed.run)
-            for task_type, buckets in runs.items():
-                run.add_metric((namespace, task_type), buckets.cumulative(), buckets.sum)
-            purged.add_metric((namespace,), figures.purged)
-        return finished, wait, run, total, purged
 
     def _counts(self) -> Iterable[Metric]:
         recorder = self._recorder

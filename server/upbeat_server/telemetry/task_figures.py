@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from upbeat_server.engine.model import TaskState
+from upbeat_server.engine.model import NO_USAGE, TaskState
 from upbeat_server.telemetry.windows import Buckets
 
 if TYPE_CHECKING:
@@ -75,13 +75,14 @@ class Allowance:
 class TaskFigures:
     """The tasks of one priority and type."""
 
-    __slots__ = ("ended", "run", "runs_s", "total", "totals_s", "turn_ended", "wait")
+    __slots__ = ("ended", "run", "runs_s", "total", "totals_s", "turn_ended", "usage", "wait")
 
     def __init__(self) -> None:
         self.ended = [0] * STATES  # By final state.
         self.wait = Buckets(TASK_SECONDS)
         self.run = Buckets(TASK_SECONDS)
         self.total = Buckets(TASK_SECONDS)
+        self.usage = NO_USAGE  # What agents reported over all attempts of those that ended.
         # Of the turn that is being counted.
         self.turn_ended = [0] * STATES
         self.runs_s: list[float] = []
@@ -139,8 +140,9 @@ class TypedTasks:
     def ended(self, tasks: Iterable[Task]) -> Iterable[TaskFigures]:
         """Tasks ended. Answers where they count; the caller closes the turn of each."""
         touched: dict[TaskFigures, None] = {}
+        figures = _NOWHERE
         priority, task_type = 0, ""
-        ended, runs_s, totals_s = _NOWHERE.turn_ended, _NOWHERE.runs_s, _NOWHERE.totals_s
+        ended, runs_s, totals_s = figures.turn_ended, figures.runs_s, figures.totals_s
         for task in tasks:
             spec, record = task.spec, task.record
             # Neighbours are mostly alike: then nothing is looked up.
@@ -149,6 +151,8 @@ class TypedTasks:
                 figures = self.of(priority, task_type)
                 touched[figures] = None
                 ended, runs_s, totals_s = figures.turn_ended, figures.runs_s, figures.totals_s
+            if record.usage is not NO_USAGE:
+                figures.usage = figures.usage.plus(record.usage)
             state = record.state
             ended[state] += 1
             totals_s.append((record.end_ms - record.create_ms) / 1_000)

@@ -11,7 +11,15 @@ from prometheus_client.exposition import choose_encoder, generate_latest
 
 from upbeat_server.engine.census import BusCensus, Census, TypeCensus
 from upbeat_server.engine.limits import Bounds, Limits
-from upbeat_server.engine.model import Attempt, AttemptOutcome, Priority, TaskRecord, TaskSpec, TaskState
+from upbeat_server.engine.model import (
+    Attempt,
+    AttemptOutcome,
+    Priority,
+    TaskRecord,
+    TaskSpec,
+    TaskState,
+    Usage,
+)
 from upbeat_server.engine.queue import Signature
 from upbeat_server.engine.task import Task
 from upbeat_server.telemetry.loop_lag import LoopLag
@@ -167,6 +175,22 @@ def test_tasks_are_counted_by_priority_and_type(metrics: Metrics, recorder: Reco
     assert sample("upbeat_task_wait_seconds_sum", place) == 1
     assert sample("upbeat_task_total_seconds_sum", place) == 9
     assert sample("upbeat_task_run_seconds_sum", {"namespace": "default", "type": "t"}) == 4
+
+
+def test_what_tasks_used_is_summed_over_priorities_and_not_again_for_their_collaboration(
+    metrics: Metrics, recorder: Recorder
+) -> None:
+    ended = [task("t"), task("t", priority=Priority.LOW), task(""), task("u")]
+    for used in ended[:3]:
+        used.record.usage = Usage(input_tokens=10, output_tokens=2, cost_micros=500_000)
+    recorder.tasks_finished("default", ended)
+    sample = metrics.registry.get_sample_value
+    place = {"namespace": "default", "type": "t"}
+    assert sample("upbeat_tokens_total", place | {"direction": "input"}) == 20
+    assert sample("upbeat_tokens_total", place | {"direction": "output"}) == 4
+    assert sample("upbeat_cost_total", place) == 1
+    assert sample("upbeat_cost_total", place | {"type": "u"}) == 0
+    assert sample("upbeat_cost_total", place | {"type": COLLABORATION}) is None
 
 
 def test_a_collaboration_is_counted_without_a_type_and_neither_waits_nor_runs(
