@@ -189,6 +189,8 @@ class Engine:
         record, spec, task_id = task.record, task.spec, task.task_id
         self.tasks[task_id] = task
         task.signature.live += 1
+        if record.state == PENDING:
+            task.signature.pending += 1
         self.queue_bytes += task.spec_size
         self.counters.live[record.state] += 1
         if record.request_id:
@@ -233,6 +235,8 @@ class Engine:
             self.queue.remove(task)
         elif before == QUEUED:
             del task.signature.aside[task]
+        elif before == PENDING:
+            task.signature.pending -= 1
         record.state = after
         live = self.counters.live
         live[before] -= 1
@@ -250,6 +254,8 @@ class Engine:
             record.queued_since_ms = now_ms
             record.eligible_ms = 0
             self.queue.push(task, self.predictor.type_ms(task.spec.type))
+        elif after == PENDING:
+            task.signature.pending += 1
         self.arm(task)
         self.persist(task)
         return after

@@ -98,11 +98,11 @@ class Fleet:
         "_count",
         "_matching",
         "_of_capability",
-        "_of_type",
         "_queue",
         "agents",
         "gone",
         "of_index",
+        "of_type",
         "profiles",
         "sessions",
         "unacked_bytes_max",
@@ -114,7 +114,7 @@ class Fleet:
         self._count = 0
         self._matching: deque[Iterator[tuple[Signature, Profile]]] = deque()
         self._of_capability: dict[str, dict[Profile, None]] = {}
-        self._of_type: dict[str, dict[Signature, None]] = {}
+        self.of_type: dict[str, dict[Signature, None]] = {}  # The requirements of live tasks.
         self.agents: dict[str, Agent] = {}
         self.gone: dict[str, Agent] = {}  # Disconnected ones, the longest gone first.
         self.of_index: dict[int, Agent] = {}
@@ -214,16 +214,16 @@ class Fleet:
 
     def watch_for(self, signature: Signature) -> None:
         """Match a new signature against the fleet, in the turns to come."""
-        self._of_type.setdefault(signature.requirement[0], {})[signature] = None
+        self.of_type.setdefault(signature.requirement[0], {})[signature] = None
         self._matching.append(self._pairs_of_signature(signature))
 
     def unwatch(self, signature: Signature) -> None:
         """Forget a signature that no live task has."""
         task_type = signature.requirement[0]
-        of_type = self._of_type[task_type]
+        of_type = self.of_type[task_type]
         del of_type[signature]
         if not of_type:
-            del self._of_type[task_type]
+            del self.of_type[task_type]
         for profile in signature.profiles:
             profile.signatures.pop(signature, None)
         signature.profiles.clear()
@@ -232,7 +232,7 @@ class Fleet:
     def _pairs_of_profile(self, profile: Profile) -> Iterator[tuple[Signature, Profile]]:
         # In the order of the types, for sets of strings have none.
         for capability in sorted(profile.capabilities):
-            for signature in list(self._of_type.get(capability, ())):
+            for signature in list(self.of_type.get(capability, ())):
                 yield signature, profile
 
     def _pairs_of_signature(self, signature: Signature) -> Iterator[tuple[Signature, Profile]]:

@@ -135,6 +135,11 @@ def _queue(engine: Engine) -> Iterator[str]:
     known = {key: signature.live for key, signature in engine.queue.signatures.items()}
     if live != known:
         yield "signatures miscount their live tasks"
+    pending = Counter(
+        task.signature.requirement for task in engine.tasks.values() if task.record.state == TaskState.PENDING
+    )
+    if any(pending[key] != signature.pending for key, signature in engine.queue.signatures.items()):
+        yield "signatures miscount their pending tasks"
 
 
 def _indexes(engine: Engine) -> Iterator[str]:

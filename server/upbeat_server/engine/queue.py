@@ -56,6 +56,7 @@ class Signature:
         "free_profiles",
         "lanes",
         "live",
+        "pending",
         "predicate",
         "profiles",
         "requirement",
@@ -64,12 +65,18 @@ class Signature:
     def __init__(self, requirement: Requirement, predicate: Predicate | None) -> None:
         self.requirement = requirement
         self.predicate = predicate
-        self.live = 0  # Unfinished tasks with this requirement.
+        self.live = 0  # Unfinished tasks with this requirement,
+        self.pending = 0  # and those of them that are PENDING.
         self.profiles: dict[Profile, None] = {}
         self.free_profiles: dict[Profile, None] = {}
         self.lanes: dict[int, Lane] = {}
         # Queued tasks that every free agent has failed or rejected; they step aside for others.
         self.aside: dict[Task, None] = {}
+
+    @property
+    def queued(self) -> int:
+        """Tasks that are QUEUED, those that stepped aside included."""
+        return len(self.aside) + sum(lane.depth for lane in self.lanes.values())
 
 
 class FairnessKey:
