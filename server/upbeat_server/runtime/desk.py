@@ -93,7 +93,7 @@ class Desk:
         if self.is_draining:
             raise Refused(SERVER_DRAINING)
         most = self.bounds.watches.watches_max
-        count = sum(n.task_watches.count + n.agent_watches.count for n in self._catalog.all())
+        count = sum(namespace.watches for namespace in self._catalog.all())
         if count >= most:
             raise too_many("watches", "watches_max", most)
 

@@ -82,6 +82,8 @@ class Scene:
             self.observer.submitted(self.namespace.name, new)
         if self.assigned:
             self.observer.assigned(self.namespace.name, self.assigned)
+        for watch in self.namespace.demand_watches.open_ones:
+            watch.stir()
 
     def session_for_work(self, session_id: int) -> AgentSession | None:
         """The session that an assignment or an answer goes to; it is closed if that is too much."""

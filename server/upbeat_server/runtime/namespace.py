@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from upbeat_server.engine.events import TasksSubmitted
 from upbeat_server.runtime.agent_watches import AgentWatches
 from upbeat_server.runtime.calls import PendingCall
+from upbeat_server.runtime.demand_watches import DemandWatches
 from upbeat_server.runtime.refused import STORE_DOWN, Refused
 from upbeat_server.runtime.snapshot import TaskSnapshot
 from upbeat_server.runtime.submissions import SubmissionStream
@@ -60,6 +61,7 @@ class Namespace:
         self.subscribers: dict[TaskId, list[SubmissionStream]] = {}
         self.task_watches = TaskWatches(bounds.watches, self.revision)
         self.agent_watches = AgentWatches()
+        self.demand_watches = DemandWatches()
         self._clock = clock
         self._submitted = 0  # As of the last time that they were counted.
 
@@ -73,6 +75,11 @@ class Namespace:
     def is_changed(self) -> bool:
         """Whether the turn that is being made has something to make durable."""
         return bool(self.dirty or self.notes)
+
+    @property
+    def watches(self) -> int:
+        """How many watches of any kind are open."""
+        return self.task_watches.count + self.agent_watches.count + self.demand_watches.count
 
     def now_ms(self) -> int:
         """Engine time."""
@@ -136,3 +143,4 @@ class Namespace:
         self.subscribers.clear()
         self.task_watches.end(refusal)
         self.agent_watches.end(refusal)
+        self.demand_watches.end(refusal)

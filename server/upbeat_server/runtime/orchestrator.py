@@ -15,6 +15,7 @@ from upbeat_server.engine import reasons
 from upbeat_server.runtime.agent_calls import AgentCalls
 from upbeat_server.runtime.bus_calls import BusCalls
 from upbeat_server.runtime.collaboration_calls import CollaborationCalls
+from upbeat_server.runtime.demand_calls import DemandCalls
 from upbeat_server.runtime.recovery import quiet_collector
 from upbeat_server.runtime.refused import SERVER_DRAINING
 
@@ -25,7 +26,7 @@ DRAIN_PORTION = 200
 DRAIN_PAUSE_S = 0.05
 
 
-class Orchestrator(CollaborationCalls, AgentCalls, BusCalls):
+class Orchestrator(CollaborationCalls, AgentCalls, BusCalls, DemandCalls):
     """All namespaces of a server, and the loop that runs them. Made on the event loop it runs on."""
 
     _running: asyncio.Task[None] | None = None
@@ -85,7 +86,7 @@ class Orchestrator(CollaborationCalls, AgentCalls, BusCalls):
             "agent": sum(len(namespace.sessions) for namespace in namespaces),
             "submissions": self._submission_streams,
             "subscriptions": self._subscription_streams,
-            "watch": sum(n.task_watches.count + n.agent_watches.count for n in namespaces),
+            "watch": sum(namespace.watches for namespace in namespaces),
         }
 
     def now_ms(self) -> int:
