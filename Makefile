@@ -7,7 +7,7 @@ PYTHON ?= python3
 JOBS ?= 2
 BUF_VERSION := 1.75.0
 
-PROTOS := $(wildcard protos/upbeat/v1/*.proto protos/google/api/*.proto)
+PROTOS := $(wildcard protos/upbeat/v1/*.proto protos/google/api/*.proto protos/externalscaler/*.proto)
 PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 BUF := build/buf-$(BUF_VERSION)/node_modules/.bin/buf
 
@@ -100,7 +100,7 @@ lowest: ## Run the client's tests with the oldest grpcio and protobuf that the S
 		grpcio==1.78.0 protobuf==6.31.1 ".[test]"
 	build/lowest/bin/python -m pytest tests/client tests/protos $(ARGS)
 
-proto: ## Generate the stubs of the contract into client/upbeat/v1
+proto: ## Generate the stubs of the contract
 	@rm -f build/stubs.sha256
 	@$(MAKE) --no-print-directory build/stubs.sha256
 
@@ -119,7 +119,7 @@ pins: ## Resolve all dependencies anew into deploy/constraints.txt
 
 clean: ## Remove everything that make has built
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	rm -f client/upbeat/v1/*_pb2* server/upbeat_server/http/contract.binpb
+	rm -f client/upbeat/v1/*_pb2* server/upbeat_server/http/contract.binpb server/upbeat_server/rpc/keda/*_pb2*
 	find client server tests protos -name __pycache__ -type d -prune -exec rm -rf {} +
 
 python:

@@ -1,12 +1,12 @@
-"""Generates the Python stubs of the contract when the package is built.
+"""Generates the Python stubs of the contract, and of what KEDA asks, when the package is built.
 
 Hatchling calls the hook for every wheel, editable ones included, so that
 ``pip install .`` works from a bare checkout; ``make proto`` gets here the same
-way. The stubs go to ``client/upbeat/v1``, and the contract with its comments,
-which stubs do not hold, to the room of the server that describes it to people.
-Both are shipped in the wheel and never committed. Nothing is written when
-neither the contract nor the generators changed, and a file that comes out the
-same keeps its time.
+way. The stubs go to the folders of ``PACKAGES``, and the contract with its
+comments, which stubs do not hold, to the room of the server that describes it to
+people. All of it is shipped in the wheel and never committed. Nothing is written
+when neither the contract nor the generators changed, and a file that comes out
+the same keeps its time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import tempfile
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
@@ -27,6 +27,26 @@ SUFFIXES = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi")
 STAMP = Path("build", "stubs.sha256")
 # The contract as descriptors with comments.
 IMAGE = Path("server", "upbeat_server", "http", "contract.binpb")
+
+
+class Package(NamedTuple):
+    """One folder of .proto files, relative to ``protos``, and where its stubs go.
+
+    ``module`` is how Python imports the stubs, as a path: it is also what the files are called in
+    descriptors, because the stubs import each other by that name.
+    """
+
+    source: Path
+    target: Path
+    module: str
+
+
+CONTRACT = Package(Path("upbeat/v1"), Path("client/upbeat/v1"), "upbeat/v1")
+PACKAGES = (
+    CONTRACT,
+    # For the server alone. Mapped into it, or `externalscaler` would be a package at the top.
+    Package(Path("externalscaler"), Path("server/upbeat_server/rpc/keda"), "upbeat_server/rpc/keda"),
+)
 
 
 class StubsHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -42,27 +62,40 @@ class StubsHook(BuildHookInterface):  # type: ignore[type-arg]
 
 def generate(root: Path) -> bool:
     """Generate the stubs of the checkout at ``root``; False if they were up to date."""
-    protos = sorted((root / "protos" / "upbeat" / "v1").glob("*.proto"))
-    if not protos:
-        raise FileNotFoundError(f"no .proto files under {root / 'protos'}")
-    target = root / "client" / "upbeat" / "v1"
-    wanted = {proto.stem + suffix for proto in protos for suffix in SUFFIXES}
-    present = {path.name for path in target.glob("*_pb2*")}
     stamp = root / STAMP
-    digest = _digest(protos)
+    digest = _digest([proto for package in PACKAGES for proto in _protos(root, package)])
+    missing = [package for package in PACKAGES if _present(root, package) != _wanted(root, package)]
     image = root / IMAGE
-    if stamp.is_file() and stamp.read_text() == digest and present == wanted and image.is_file():
+    if stamp.is_file() and stamp.read_text() == digest and not missing and image.is_file():
         stamp.touch()
         return False
-    with tempfile.TemporaryDirectory() as scratch:
-        _run_protoc(root / "protos", protos, Path(scratch))
-        _replace(sorted(Path(scratch, "upbeat", "v1").glob("*_pb2*")), target)
-        _replace([Path(scratch, IMAGE.name)], image.parent)
-    for name in present - wanted:
-        (target / name).unlink()
+    for package in PACKAGES:
+        with tempfile.TemporaryDirectory() as scratch:
+            _run_protoc(root / "protos", package, _protos(root, package), Path(scratch))
+            _replace(sorted(Path(scratch, package.module).glob("*_pb2*")), root / package.target)
+            if package is CONTRACT:
+                _replace([Path(scratch, IMAGE.name)], image.parent)
+        for name in _present(root, package) - _wanted(root, package):
+            (root / package.target / name).unlink()
     stamp.parent.mkdir(exist_ok=True)
     stamp.write_text(digest)
     return True
+
+
+def _protos(root: Path, package: Package) -> list[Path]:
+    folder = root / "protos" / package.source
+    protos = sorted(folder.glob("*.proto"))
+    if not protos:
+        raise FileNotFoundError(f"no .proto files under {folder}")
+    return protos
+
+
+def _wanted(root: Path, package: Package) -> set[str]:
+    return {proto.stem + suffix for proto in _protos(root, package) for suffix in SUFFIXES}
+
+
+def _present(root: Path, package: Package) -> set[str]:
+    return {path.name for path in (root / package.target).glob("*_pb2*")}
 
 
 def _digest(protos: list[Path]) -> str:
@@ -76,7 +109,7 @@ def _digest(protos: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def _run_protoc(include: Path, protos: list[Path], out: Path) -> None:
+def _run_protoc(root: Path, package: Package, protos: list[Path], out: Path) -> None:
     # Here and not at the top: protoc is needed only when something changed.
     from grpc_tools import protoc
 
@@ -84,7 +117,8 @@ def _run_protoc(include: Path, protos: list[Path], out: Path) -> None:
     exit_code = protoc.main(
         [
             "protoc",
-            f"-I{include}",
+            f"-I{package.module}={root / package.source}",
+            f"-Igoogle={root / 'google'}",
             f"-I{well_known}",
             f"--plugin=protoc-gen-mypy={_plugin('protoc-gen-mypy')}",
             f"--plugin=protoc-gen-mypy_grpc={_plugin('protoc-gen-mypy_grpc')}",

@@ -27,6 +27,7 @@ from upbeat_server.rpc.collaboration_service import CollaborationService
 from upbeat_server.rpc.door import Door
 from upbeat_server.rpc.health import HealthService
 from upbeat_server.rpc.identity import Authenticator, OpenDoor
+from upbeat_server.rpc.keda.service import ScalerService
 from upbeat_server.rpc.listener import Listener
 from upbeat_server.rpc.message_service import MessageService
 from upbeat_server.rpc.operations_service import OperationsService
@@ -211,6 +212,7 @@ class App:
             OperationsService(orchestrator),
             StatsService(orchestrator, self.recorder, self._history, self._clock, server_version()),
             SampleService(tasks, settings.sample),
+            ScalerService(orchestrator),
         ]
         if settings.channelz:
             services.append(ChannelzService())

@@ -20,11 +20,13 @@ class FakeProtoc:
         self._image = hook.IMAGE.name
         self.runs = 0
 
-    def __call__(self, _include: Path, protos: list[Path], out: Path) -> None:
+    def __call__(self, include: str, protos: list[Path], out: Path) -> None:
         self.runs += 1
+        module, _, folder = include.partition("=")
         for proto in protos:
+            assert str(proto.parent) == folder
             for suffix in self._suffixes:
-                path = out / "upbeat" / "v1" / (proto.stem + suffix)
+                path = out / module / (proto.stem + suffix)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(f"{suffix} of {proto.read_text()}")
         (out / self._image).write_bytes(b"the contract")
@@ -52,11 +54,13 @@ def protoc(hook: Any, monkeypatch: pytest.MonkeyPatch) -> FakeProtoc:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout with two sources."""
+    """A checkout with two sources of the contract, and what KEDA asks."""
     folder = tmp_path / "protos" / "upbeat" / "v1"
     folder.mkdir(parents=True)
     for name in ("task", "agent"):
         (folder / f"{name}.proto").write_text(name)
+    (tmp_path / "protos" / "externalscaler").mkdir()
+    (tmp_path / "protos" / "externalscaler" / "externalscaler.proto").write_text("scaler")
     return tmp_path
 
 
@@ -68,13 +72,23 @@ def stubs(checkout: Path) -> dict[str, str]:
 def test_a_bare_checkout_gets_all_its_stubs(hook: Any, protoc: FakeProtoc, checkout: Path) -> None:
     assert hook.generate(checkout)
     assert set(stubs(checkout)) == {name + suffix for name in ("task", "agent") for suffix in hook.SUFFIXES}
-    assert protoc.runs == 1
+    assert protoc.runs == 2  # One for each package.
+
+
+def test_what_the_server_alone_needs_stays_out_of_the_sdk(
+    hook: Any, protoc: FakeProtoc, checkout: Path
+) -> None:
+    hook.generate(checkout)
+    assert not any("scaler" in name for name in stubs(checkout))
+    made = (checkout / "server/upbeat_server/rpc/keda").iterdir()
+    assert {path.name for path in made} == {f"externalscaler{suffix}" for suffix in hook.SUFFIXES}
 
 
 def test_what_is_up_to_date_is_left_alone(hook: Any, protoc: FakeProtoc, checkout: Path) -> None:
     hook.generate(checkout)
+    runs = protoc.runs
     assert not hook.generate(checkout)
-    assert protoc.runs == 1
+    assert protoc.runs == runs
 
 
 def test_a_change_of_the_contract_renews_only_the_stubs_that_differ(
@@ -83,8 +97,9 @@ def test_a_change_of_the_contract_renews_only_the_stubs_that_differ(
     hook.generate(checkout)
     untouched = (checkout / "client/upbeat/v1/agent_pb2.py").stat().st_mtime_ns
     (checkout / "protos/upbeat/v1/task.proto").write_text("task, changed")
+    runs = protoc.runs
     assert hook.generate(checkout)
-    assert protoc.runs == 2
+    assert protoc.runs > runs
     assert stubs(checkout)["task_pb2.py"] == "_pb2.py of task, changed"
     assert (checkout / "client/upbeat/v1/agent_pb2.py").stat().st_mtime_ns == untouched
 

@@ -38,6 +38,7 @@ from upbeat.v1.task_service_pb2_grpc import TaskServiceStub
 from upbeat_server.app import App, StartFailed
 from upbeat_server.config import Auth, Listen, ServiceSettings, Settings, StoreSettings, Tls
 from upbeat_server.engine import reasons
+from upbeat_server.rpc.keda import externalscaler_pb2
 from upbeat_server.rpc.reflection import V1, V1ALPHA
 
 PATIENCE_S = 30
@@ -49,6 +50,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = (
     message_service_pb2.DESCRIPTOR.services_by_name["MessageService"],
     stats_service_pb2.DESCRIPTOR.services_by_name["StatsService"],
     sample_service_pb2.DESCRIPTOR.services_by_name["SampleService"],
+    externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],
     channelz_pb2.DESCRIPTOR.services_by_name["Channelz"],
     V1,

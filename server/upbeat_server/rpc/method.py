@@ -21,7 +21,7 @@ from grpc_status import rpc_status
 from upbeat_server.clock import incident_id, stopwatch_s
 from upbeat_server.engine import reasons
 from upbeat_server.engine.model import Refusal
-from upbeat_server.rpc.identity import ANONYMOUS, Identity
+from upbeat_server.rpc.identity import ANONYMOUS, Identity, Role
 from upbeat_server.rpc.patience import Patience
 from upbeat_server.rpc.refusals import MESSAGE_BYTES_MAX, code_of, printable, status_of
 from upbeat_server.runtime.refused import SERVER_DRAINING, Refused, invalid, refused
@@ -40,6 +40,7 @@ log = structlog.get_logger(__name__)
 Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
 
 DEFAULT_NAMESPACE: Final = "default"
+AUTHORIZATION: Final = "authorization"
 TRACEPARENT: Final = "traceparent"
 
 _CALLER_LEFT = Refusal(reasons.CALL_CANCELLED, "the caller went away")
@@ -102,22 +103,34 @@ class Call:
         remaining: float | None = self.context.time_remaining()
         return remaining
 
+    def identify(self, token: str, role: Role) -> None:
+        """Who calls, where that stands in the message: for protocols whose callers cannot send metadata.
+
+        For methods without a role. An empty token leaves it to the metadata after all. Raises Refused.
+        """
+        authorization = f"Bearer {token}" if token else _header(self.context, AUTHORIZATION)
+        self.identity = self._identified(authorization, role)
+
     def _admit(self) -> Identity:
         method = self.method
         if method.door.closed:
             raise Refused(SERVER_DRAINING)
         if method.role is None:
             return ANONYMOUS
-        identity = method.door.authenticator.identify(_header(self.context, "authorization"))
-        if method.role not in identity.roles:
-            raise refused(
-                reasons.ROLE_INSUFFICIENT,
-                f"this call needs the role {method.role.value}; the token {identity.name!r} has "
-                + ", ".join(sorted(role.value for role in identity.roles)),
-                role=method.role.value,
-            )
+        identity = self._identified(_header(self.context, AUTHORIZATION), method.role)
         if method.door.draining and not method.survives_draining:
             raise Refused(SERVER_DRAINING)
+        return identity
+
+    def _identified(self, authorization: str | None, role: Role) -> Identity:
+        identity = self.method.door.authenticator.identify(authorization)
+        if role not in identity.roles:
+            raise refused(
+                reasons.ROLE_INSUFFICIENT,
+                f"this call needs the role {role.value}; the token {identity.name!r} has "
+                + ", ".join(sorted(granted.value for granted in identity.roles)),
+                role=role.value,
+            )
         return identity
 
 
