@@ -20,13 +20,12 @@ class FakeProtoc:
         self._image = hook.IMAGE.name
         self.runs = 0
 
-    def __call__(self, include: str, protos: list[Path], out: Path) -> None:
+    def __call__(self, root: Path, package: Any, protos: list[Path], out: Path) -> None:
         self.runs += 1
-        module, _, folder = include.partition("=")
         for proto in protos:
-            assert str(proto.parent) == folder
+            assert proto.parent == root / package.source
             for suffix in self._suffixes:
-                path = out / module / (proto.stem + suffix)
+                path = out / package.module / (proto.stem + suffix)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(f"{suffix} of {proto.read_text()}")
         (out / self._image).write_bytes(b"the contract")
@@ -121,7 +120,7 @@ def test_the_contract_with_its_comments_is_made_and_made_again_where_it_is_missi
     (checkout / hook.IMAGE).unlink()
     assert hook.generate(checkout)
     assert (checkout / hook.IMAGE).is_file()
-    assert protoc.runs == 2
+    assert protoc.runs == 4
 
 
 @pytest.mark.usefixtures("protoc")
