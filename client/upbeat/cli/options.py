@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +19,9 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from upbeat.cli.completion import profile_names
 from upbeat.cli.connection import Target
+from upbeat.cli.profile_file import ENVIRONMENT_PROFILE, Profile, check_name, read_profiles
 
 _PANEL = "Connection and output"
 DEFAULT_SERVER = "localhost:50051"
@@ -42,7 +44,17 @@ class CommonOptions:
             "--server",
             metavar="HOST:PORT",
             rich_help_panel=_PANEL,
-            help="The server; UPBEAT_SERVER, else localhost:50051.",
+            help="The server; UPBEAT_SERVER, else that of the profile, else localhost:50051.",
+        ),
+    ] = None
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            rich_help_panel=_PANEL,
+            help="A server that `upbeat profile` knows by name; UPBEAT_PROFILE.",
+            autocompletion=profile_names,
         ),
     ] = None
     namespace: Annotated[
@@ -102,24 +114,37 @@ class CommonOptions:
 
     @property
     def target(self) -> Target:
-        """The server that is meant, the environment filling in what was not given."""
+        """The server that is meant. Raises Failure for a profile that cannot be used.
+
+        Flags win. A profile that a flag names is taken whole: what the environment says is
+        for another server. One that is used without being named gives way to the environment,
+        and wholly to a server that is named there or by a flag: its token is for its own.
+        """
+        if self.profile is not None:
+            return self._target_of(read_profiles().get(check_name(self.profile)), {})
         environment = os.environ
-        ca = self.tls_ca or (Path(environment["UPBEAT_TLS_CA"]) if environment.get("UPBEAT_TLS_CA") else None)
-        tls = (
-            self.tls
-            if self.tls is not None
-            else environment.get("UPBEAT_TLS", "").lower() in ("1", "true", "yes", "on")
-        )
+        if self.server is not None or environment.get("UPBEAT_SERVER"):
+            return self._target_of(Profile(DEFAULT_SERVER), environment)
+        profiles = read_profiles()
+        name = environment.get(ENVIRONMENT_PROFILE) or profiles.current
+        return self._target_of(profiles.get(name) if name else Profile(DEFAULT_SERVER), environment)
+
+    def _target_of(self, profile: Profile, environment: Mapping[str, str]) -> Target:
+        """Flags before the environment before the profile."""
+        token = self.token if self.token is not None else environment.get("UPBEAT_TOKEN")
+        namespace = self.namespace if self.namespace is not None else environment.get("UPBEAT_NAMESPACE")
+        ca = self.tls_ca or environment.get("UPBEAT_TLS_CA") or profile.tls_ca
+        tls = self.tls
+        if tls is None and "UPBEAT_TLS" in environment:
+            tls = environment["UPBEAT_TLS"].lower() in ("1", "true", "yes", "on")
         return Target(
             server=self.server
             if self.server is not None
-            else environment.get("UPBEAT_SERVER") or DEFAULT_SERVER,
-            namespace=self.namespace
-            if self.namespace is not None
-            else environment.get("UPBEAT_NAMESPACE", ""),
-            token=self.token if self.token is not None else environment.get("UPBEAT_TOKEN", ""),
-            tls=tls,
-            tls_ca=ca,
+            else environment.get("UPBEAT_SERVER") or profile.server,
+            namespace=profile.namespace if namespace is None else namespace,
+            token=profile.read_token() if token is None else token,
+            tls=profile.tls if tls is None else tls,
+            tls_ca=Path(ca).expanduser() if ca else None,
         )
 
 

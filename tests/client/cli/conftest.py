@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,15 @@ import upbeat.testing
 from tests.support.command_line import EVIL, CommandLine, Outcome
 from upbeat import Agent, Context, Fail
 from upbeat.cli.main import run
+
+
+@pytest.fixture(autouse=True)
+def profiles_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the profiles of a test are; never those of whoever runs it."""
+    path = tmp_path / "upbeat" / "config.toml"
+    monkeypatch.setenv("UPBEAT_CLI_CONFIG", str(path))
+    monkeypatch.delenv("UPBEAT_PROFILE", raising=False)
+    return path
 
 
 @pytest.fixture
