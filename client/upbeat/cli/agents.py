@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from upbeat.cli.completion import agent_ids
 from upbeat.cli.documents import document
 from upbeat.cli.failure import ExitCode
 from upbeat.cli.formats import (
@@ -34,7 +35,9 @@ from upbeat.v1.agent_service_pb2 import (
 HEADS = ("AGENT", "NAME", "STATE!", "SLOTS#", "DONE#", "FAILED#", "SEEN#", "CAPABILITIES", "LABELS")
 _PAGE_SIZE = 1000
 
-AgentIdArgument = Annotated[str, typer.Argument(metavar="ID", help="The agent's id.")]
+AgentIdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="The agent's id.", autocompletion=agent_ids)
+]
 
 app = typer.Typer(help="See and drain agents.", no_args_is_help=True, rich_markup_mode="rich")
 
@@ -152,7 +155,9 @@ def _show_agent(screen: Screen, agent: Agent) -> None:
 @grouped
 def drain_agents(
     context: typer.Context,
-    agent_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The agents to drain.")],
+    agent_ids: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="The agents to drain.", autocompletion=agent_ids)
+    ],
     *,
     common: CommonOptions,
 ) -> Any:

@@ -9,9 +9,8 @@ import typer
 from upbeat.cli.inputs import payload, usage
 from upbeat.cli.invocation import Invocation
 from upbeat.cli.options import CommonOptions
+from upbeat.cli.task_query import TaskIdArgument
 from upbeat.v1.collaboration_service_pb2 import AppendItemsRequest, CloseItemsRequest, GradeTaskRequest
-
-TaskIdArgument = Annotated[str, typer.Argument(metavar="ID", help="The task's id.")]
 
 
 def grade(

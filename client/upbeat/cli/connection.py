@@ -22,6 +22,7 @@ from upbeat.cli.refusals import failure_of
 from upbeat.v1.agent_service_pb2_grpc import AgentServiceStub
 from upbeat.v1.collaboration_service_pb2_grpc import CollaborationServiceStub
 from upbeat.v1.message_service_pb2_grpc import MessageServiceStub
+from upbeat.v1.operations_service_pb2_grpc import OperationsServiceStub
 from upbeat.v1.stats_service_pb2_grpc import StatsServiceStub
 from upbeat.v1.task_service_pb2_grpc import TaskServiceStub
 
@@ -92,6 +93,11 @@ class Connection:
         return MessageServiceStub(self._channel)
 
     @cached_property
+    def operations(self) -> OperationsServiceStub:
+        """The operations service."""
+        return OperationsServiceStub(self._channel)
+
+    @cached_property
     def stats(self) -> StatsServiceStub:
         """The stats service."""
         return StatsServiceStub(self._channel)
@@ -153,6 +159,14 @@ class Connection:
             ("grpc.keepalive_time_ms", 20_000),
             ("grpc.keepalive_timeout_ms", 10_000),
             ("grpc.primary_user_agent", "upbeat-cli"),
+            # The defaults grow to two minutes: a watch would look at an empty screen long after a restart.
+            ("grpc.initial_reconnect_backoff_ms", 200),
+            ("grpc.min_reconnect_backoff_ms", 5_000),
+            ("grpc.max_reconnect_backoff_ms", 1_000),
+            # The defaults grow to two minutes: a watch would look at an empty screen long after a restart.
+            ("grpc.initial_reconnect_backoff_ms", 200),
+            ("grpc.min_reconnect_backoff_ms", 5_000),
+            ("grpc.max_reconnect_backoff_ms", 1_000),
         ]
         if address.startswith(_LOOPBACK):
             options.append(("grpc.enable_http_proxy", 0))  # A proxy does not know this machine's loopback.

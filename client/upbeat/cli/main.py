@@ -12,7 +12,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # Failures are told by us; read
 
 import typer
 
-from upbeat.cli import agents, bus, profiles, stats, tasks, top
+from upbeat.cli import agents, bus, profiles, stats, tasks, top, types
 from upbeat.cli.extensions import add_extensions
 from upbeat.cli.failure import MEANINGS, ExitCode, Failure
 from upbeat.cli.options import CommonOptions, grouped
@@ -35,6 +35,7 @@ def build_app() -> typer.Typer:
     app.callback()(grouped(_root))
     app.add_typer(tasks.app, name="tasks")
     app.add_typer(agents.app, name="agents")
+    app.add_typer(types.app, name="types")
     app.add_typer(bus.app, name="bus")
     app.add_typer(profiles.app, name="profile")
     app.command("stats")(grouped(stats.stats))

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from upbeat.cli.completion import task_types
 from upbeat.cli.documents import document
 from upbeat.cli.failure import ExitCode, Failure
 from upbeat.cli.inputs import seconds, usage
@@ -29,7 +30,10 @@ def submit(
     task_type: Annotated[
         str | None,
         typer.Argument(
-            metavar="[TYPE]", help="What is to be done; an agent must offer it.", show_default=False
+            metavar="[TYPE]",
+            help="What is to be done; an agent must offer it.",
+            autocompletion=task_types,
+            show_default=False,
         ),
     ] = None,
     text: Annotated[

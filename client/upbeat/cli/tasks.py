@@ -2,84 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
 from upbeat.cli.collaborations import append, close, grade
 from upbeat.cli.documents import document
-from upbeat.cli.failure import ExitCode, Failure
-from upbeat.cli.inputs import enum_number, pairs, seconds
+from upbeat.cli.failure import ExitCode
+from upbeat.cli.inputs import seconds
 from upbeat.cli.invocation import Invocation
+from upbeat.cli.operations import cancel, retry
 from upbeat.cli.options import CommonOptions, grouped
-from upbeat.cli.screen import stated
 from upbeat.cli.submission import submit
-from upbeat.cli.task_tables import FINISHED, LIST_HEADS, show_explanation, show_task, state_name, task_row
+from upbeat.cli.task_query import QueryOptions, TaskIdArgument
+from upbeat.cli.task_tables import FINISHED, LIST_HEADS, show_explanation, show_task, task_row
 from upbeat.cli.tree import tree
 from upbeat.cli.waiting import wait_for_end
 from upbeat.cli.watching import watch
 from upbeat.v1.task_pb2 import Task
-from upbeat.v1.task_service_pb2 import CancelTaskRequest, ExplainTaskRequest, GetTaskRequest, ListTasksRequest
-from upbeat.v1.task_spec_pb2 import Priority
+from upbeat.v1.task_service_pb2 import ExplainTaskRequest, GetTaskRequest, ListTasksRequest
 
 _PAGE_SIZE = 1000
-
-TaskIdArgument = Annotated[str, typer.Argument(metavar="ID", help="The task's id.")]
 
 app = typer.Typer(
     help="Submit, look at, follow and end tasks.", no_args_is_help=True, rich_markup_mode="rich"
 )
-
-
-@dataclass(frozen=True)
-class QueryOptions:
-    """The options that narrow a list of tasks."""
-
-    query: Annotated[
-        str,
-        typer.Option(
-            "--filter",
-            "-f",
-            metavar="FILTER",
-            help="Comparisons joined by AND, such as 'state = FAILED AND labels.team = \"a\"'.",
-        ),
-    ] = ""
-    state: Annotated[
-        str | None, typer.Option("--state", help="pending, queued, running, completed, failed or cancelled.")
-    ] = None
-    task_type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only this task type.")] = (
-        None
-    )
-    priority: Annotated[
-        str | None, typer.Option("--priority", "-p", help="low, normal, high or critical.")
-    ] = None
-    label: Annotated[
-        list[str] | None,
-        typer.Option("--label", "-l", metavar="KEY=VALUE", help="Only with this label; may repeat."),
-    ] = None
-    roots: Annotated[bool, typer.Option("--roots", help="Without the children of collaborations.")] = False
-
-    @property
-    def filter(self) -> str:
-        """All of them as one filter expression."""
-        parts = [self.query.strip()] if self.query.strip() else []
-        if self.state is not None:
-            number = enum_number(Task.State, "STATE_", self.state, "--state")
-            parts.append(f"state = {state_name(Task.State.ValueType(number))}")
-        if self.task_type is not None:
-            parts.append(f"type = {json.dumps(self.task_type)}")
-        if self.priority is not None:
-            number = enum_number(Priority, "PRIORITY_", self.priority, "--priority")
-            parts.append(f"priority = {Priority.Name(Priority.ValueType(number)).removeprefix('PRIORITY_')}")
-        labels = pairs(self.label, "--label")
-        parts.extend(
-            f"labels.{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in labels.items()
-        )
-        if self.roots:
-            parts.append('parent = ""')
-        return " AND ".join(parts)
 
 
 @app.command("get")
@@ -157,39 +104,6 @@ def _listed(invocation: Invocation, query: str, order: str, limit: int) -> tuple
         request.page_token = answer.next_page_token
 
 
-@app.command("cancel")
-@grouped
-def cancel_tasks(
-    context: typer.Context,
-    task_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The tasks to cancel.")],
-    message: Annotated[str, typer.Option("--message", "-m", help="Why; for the record and the agent.")] = "",
-    *,
-    common: CommonOptions,
-) -> Any:
-    """Cancel tasks; cancelling a CANCELLED task is fine. Ends with the code of the first that failed."""
-    invocation = Invocation.of(context, common)
-    connection, screen = invocation.connection, invocation.screen
-    cancelled: list[Task] = []
-    code = ExitCode.OK
-    for task_id in task_ids:
-        request = CancelTaskRequest(namespace=invocation.namespace, task_id=task_id, message=message)
-        try:
-            task = connection.call_again(connection.tasks.CancelTask, request).task
-        except Failure as failure:
-            if failure.code is ExitCode.UNAVAILABLE:
-                raise
-            failure.message = f"{task_id}: {failure.message}"
-            screen.fail(failure)
-            code = code or failure.code
-            continue
-        cancelled.append(task)
-        if not screen.as_json:
-            screen.line(task.task_id, stated(state_name(task.state)))
-    if screen.as_json:
-        screen.document({"tasks": [document(task) for task in cancelled]})
-    return code
-
-
 @app.command("explain")
 @grouped
 def explain_task(context: typer.Context, task_id: TaskIdArgument, common: CommonOptions) -> None:
@@ -207,6 +121,8 @@ def explain_task(context: typer.Context, task_id: TaskIdArgument, common: Common
 
 
 app.command("submit")(grouped(submit))
+app.command("cancel")(grouped(cancel))
+app.command("retry")(grouped(retry))
 app.command("watch")(grouped(watch))
 app.command("tree")(grouped(tree))
 app.command("grade")(grouped(grade))

@@ -18,6 +18,7 @@ from upbeat.cli.inputs import usage
 from upbeat.cli.invocation import Invocation
 from upbeat.cli.options import CommonOptions
 from upbeat.cli.screen import stated
+from upbeat.cli.task_query import TaskIdArgument
 from upbeat.cli.task_tables import FINISHED, note, state_name
 from upbeat.v1.task_pb2 import TASK_VIEW_BASIC, Task
 from upbeat.v1.task_service_pb2 import GetTaskRequest, ListTasksRequest
@@ -112,7 +113,7 @@ def branch_line(task: Task) -> Text:
 
 def tree(
     context: typer.Context,
-    task_id: Annotated[str, typer.Argument(metavar="ID", help="The task's id.")],
+    task_id: TaskIdArgument,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=0, help="At most this many children of each; 0 means all.")
     ] = 100,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from upbeat.cli.completion import task_ids
 from upbeat.cli.failure import ExitCode, Failure
 from upbeat.cli.inputs import usage
 from upbeat.cli.invocation import Invocation
@@ -98,7 +99,12 @@ def watch(
     context: typer.Context,
     task_id: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="One task: the watch ends with it.", show_default=False),
+        typer.Argument(
+            metavar="[ID]",
+            help="One task: the watch ends with it.",
+            autocompletion=task_ids,
+            show_default=False,
+        ),
     ] = None,
     query: Annotated[
         str,
