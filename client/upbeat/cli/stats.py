@@ -14,7 +14,7 @@ from upbeat.cli.inputs import duration
 from upbeat.cli.invocation import Invocation
 from upbeat.cli.options import CommonOptions
 from upbeat.cli.screen import Cell, stated
-from upbeat.cli.stats_tables import stats_line, stats_page
+from upbeat.cli.stats_tables import stats_line, stats_page, stats_screen
 from upbeat.v1.stats_service_pb2 import GetStatsRequest, WatchStatsRequest
 
 _SERVICES = ("upbeat.v1.TaskService", "upbeat.v1.AgentService", "upbeat.v1.StatsService")
@@ -43,6 +43,8 @@ def stats(
     answer = connection.call(connection.stats.GetStats, request).stats
     if screen.as_json:
         screen.document(answer)
+    elif screen.out.is_terminal:
+        screen.show(stats_screen(answer, screen.out.width))
     else:
         screen.show(stats_page(answer))
 
@@ -61,7 +63,7 @@ def _watch(invocation: Invocation, interval: Duration) -> None:
     else:
         with Live(console=screen.out, auto_refresh=False, vertical_overflow="crop") as live:
             for frame in frames:
-                live.update(stats_page(frame.stats), refresh=True)
+                live.update(stats_screen(frame.stats, screen.out.width), refresh=True)
 
 
 def health(context: typer.Context, common: CommonOptions) -> Any:

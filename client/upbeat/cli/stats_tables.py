@@ -5,19 +5,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from upbeat.cli.formats import NOTHING, clock, count, elapsed, rate, seconds_of, visible
 from upbeat.cli.screen import Cell, columns, stated
 from upbeat.v1.stats_pb2 import Percentiles, Rates, Stats
 
+_SIDE_BY_SIDE = 75
 PRIORITIES = ("CRITICAL", "HIGH", "NORMAL", "LOW")
 _STATES = ("PENDING", "QUEUED", "RUNNING", "COMPLETED", "FAILED", "CANCELLED")
 _AGENT_STATES = ("CONNECTED", "SUSPECT", "DRAINING", "DISCONNECTED")
 
 
+def stats_screen(stats: Stats, width: int) -> RenderableType:
+    """All figures so that an ordinary terminal holds them; below each other on a narrow one."""
+    if width < _SIDE_BY_SIDE:
+        return stats_page(stats)
+    side = Table.grid(padding=(0, 5))
+    side.add_row(
+        columns(("TASKS", "COUNT#"), _counts(stats.tasks_by_state, _STATES)),
+        queue_table(stats),
+        columns(("AGENTS", "COUNT#"), _counts(stats.agents_by_state, _AGENT_STATES)),
+    )
+    return Group(
+        headline(stats),
+        slots_line(stats),
+        Text(""),
+        side,
+        Text(""),
+        columns(("RATE", "1s#", "1m#", "5m#", "SINCE START#"), _rate_rows(stats)),
+        Text(""),
+        columns(("TIME", "p50#", "p90#", "p99#", "MAX#", "SAMPLES#"), _time_rows(stats)),
+        *_collaborations(stats),
+    )
+
+
 def stats_page(stats: Stats) -> RenderableType:
-    """All figures, in four small tables."""
+    """All figures, in small tables below each other."""
     return Group(
         headline(stats),
         Text(""),
