@@ -10,6 +10,7 @@ import msgspec
 from upbeat.v1 import task_service_pb2 as pb
 from upbeat_server.engine.events import Submission
 from upbeat_server.engine.model import Refusal
+from upbeat_server.rpc.caller_stream import namespace_mismatch
 from upbeat_server.rpc.convert import BASIC, FULL, TaskWriter
 from upbeat_server.rpc.faults import Faults
 from upbeat_server.rpc.filter import read_filter
@@ -19,7 +20,7 @@ from upbeat_server.rpc.page_token import PageTokens, read_page_size
 from upbeat_server.rpc.parts import fill_time
 from upbeat_server.rpc.refusals import refusal_message
 from upbeat_server.rpc.spec_writer import repeated_bytes
-from upbeat_server.rpc.submission_stream import SubmissionCall, namespace_mismatch
+from upbeat_server.rpc.submission_stream import SubmissionCall
 from upbeat_server.rpc.task_watch import TaskWatchCall
 from upbeat_server.rpc.validate import SubmissionReader
 from upbeat_server.rpc.values import read_duration
