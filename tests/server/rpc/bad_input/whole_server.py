@@ -124,7 +124,8 @@ class WholeServer:
 
     def log_is_clean(self) -> None:
         """No event of the log since the last look tells of a defect."""
-        assert self.errors() == []
+        errors = self.errors()
+        assert errors == [], errors
 
     def errors(self) -> list[dict[str, Any]]:
         """What the log has besides news since the last look; each event is one line."""
