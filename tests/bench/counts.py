@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 import upbeat_server
+from tests.bench.work import WORKS, pipeline_spec
 from tests.support.hand_clock import HandClock
 from upbeat.v1 import agent_service_pb2 as agents
 from upbeat.v1 import task_service_pb2 as tasks
@@ -36,10 +37,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from types import CodeType, FrameType
 
+    from upbeat.v1.task_spec_pb2 import TaskSpec
     from upbeat_server.store.store import NamespaceBatch
 
-PAYLOAD = b"x" * 256
 BATCH_TASKS = 64
+PIPELINE_ITEMS = 64
+PLAIN = WORKS["plain"].spec(0)
 OURS = str(Path(upbeat_server.__file__).parent)
 
 
@@ -159,13 +162,13 @@ class Bench:
                 answer.results.add(lease_id=assignment.lease_id).output.CopyFrom(assignment.input)
             wire.send(answer)
 
-    async def run(self, caller: Wire, count: int, window: int) -> None:
+    async def run(self, caller: Wire, count: int, window: int, spec: TaskSpec = PLAIN) -> None:
         """Keep ``window`` tasks outstanding until ``count`` have ended."""
         submitted = finished = 0
         batch = min(BATCH_TASKS, window)
         while finished < count:
             while submitted < count and submitted - finished <= window - batch:
-                self.submit(caller, batch)
+                self.submit(caller, batch, spec)
                 submitted += batch
             frame = tasks.StreamTasksResponse.FromString(await caller.receive())
             if frame.refused:
@@ -176,14 +179,12 @@ class Bench:
                 acks.finished_acks.extend(ended.request_id for ended in frame.finished)
                 caller.send(acks)
 
-    def submit(self, caller: Wire, count: int) -> None:
+    def submit(self, caller: Wire, count: int, spec: TaskSpec = PLAIN) -> None:
         """One frame of submissions."""
         frame = tasks.StreamTasksRequest()
         for _ in range(count):
             self._submitted += 1
-            request = frame.requests.add(request_id=f"r{self._submitted}")
-            request.spec.type = "echo"
-            request.spec.input.data = PAYLOAD
+            frame.requests.add(request_id=f"r{self._submitted}", spec=spec)
         caller.send(frame)
 
     async def close(self) -> None:
@@ -256,6 +257,24 @@ async def _alone(bench: Bench, count: int) -> AsyncIterator[None]:
     await bench.run(caller, count, 1)
 
 
+async def _voted(bench: Bench, count: int) -> AsyncIterator[None]:
+    for number in range(8):
+        await bench.add_agent(f"a{number}", 64)
+    caller, spec = bench.open("StreamTasks"), WORKS["consensus"].spec(0)
+    await bench.run(caller, 64, 64, spec)
+    yield
+    await bench.run(caller, count, 64, spec)
+
+
+async def _piped(bench: Bench, count: int) -> AsyncIterator[None]:
+    for number in range(4):
+        await bench.add_agent(f"a{number}", 64)
+    caller, spec = bench.open("StreamTasks"), pipeline_spec(PIPELINE_ITEMS)
+    await bench.run(caller, 4, 4, spec)
+    yield
+    await bench.run(caller, count // PIPELINE_ITEMS, 4, spec)
+
+
 async def full_load(count: int = 2_048) -> Counts:
     """Four agents with 64 slots each, all of them taken."""
     return await _measured(count, _full)
@@ -264,6 +283,16 @@ async def full_load(count: int = 2_048) -> Counts:
 async def one_outstanding(count: int = 256) -> Counts:
     """One agent, one task at a time: what a frame costs."""
     return await _measured(count, _alone)
+
+
+async def consensus(count: int = 256) -> Counts:
+    """Votes of five, 64 at once: what a vote costs, its children included."""
+    return await _measured(count, _voted)
+
+
+async def pipeline(count: int = 512) -> Counts:
+    """Items through three stages, in four pipelines at once: what an item costs."""
+    return await _measured(count, _piped)
 
 
 async def blocks_queued(count: int = 4_096) -> float:
@@ -293,8 +322,14 @@ async def _fill(bench: Bench, caller: Wire, count: int) -> None:
 
 def main() -> None:
     """Print everything that is counted."""
-    for name, counts in (("full load", full_load()), ("one outstanding", one_outstanding())):
-        print(f"{name}, a task:")
+    works = {
+        "full load, a task": full_load(),
+        "one outstanding, a task": one_outstanding(),
+        "a vote of five": consensus(),
+        "an item through three stages": pipeline(),
+    }
+    for name, counts in works.items():
+        print(f"{name}:")
         for what, value in msgspec.structs.asdict(asyncio.run(counts)).items():
             print(f"  {what:<11}{value:>9.3f}")
     print(f"a task that waits holds {asyncio.run(blocks_queued()):.1f} blocks of memory")

@@ -15,6 +15,8 @@ from tests.bench import counts
 
 CALLS_FULL_MAX = 114.0
 CALLS_ALONE_MAX = 400.0
+CALLS_VOTE_MAX = 1_250.0
+CALLS_ITEM_MAX = 565.0
 BLOCKS_QUEUED_MAX = 25.0
 
 
@@ -28,6 +30,18 @@ def full_load() -> counts.Counts:
 def one_outstanding() -> counts.Counts:
     """One task at a time."""
     return asyncio.run(counts.one_outstanding())
+
+
+@cache
+def consensus() -> counts.Counts:
+    """Votes of five."""
+    return asyncio.run(counts.consensus())
+
+
+@cache
+def pipeline() -> counts.Counts:
+    """Items through three stages."""
+    return asyncio.run(counts.pipeline())
 
 
 def test_a_run_is_the_same_every_time() -> None:
@@ -48,6 +62,11 @@ def test_a_task_is_written_twice() -> None:
     assert one_outstanding().rows == 2.0
 
 
+def test_a_collaboration_writes_its_children_twice_and_itself_not_for_each_of_them() -> None:
+    assert consensus().rows == 12.0
+    assert pipeline().rows <= 6.1
+
+
 def test_a_task_by_itself_takes_two_turns_and_seven_frames() -> None:
     counted = one_outstanding()
     assert (counted.turns, counted.commits) == (2.0, 2.0)
@@ -56,7 +75,13 @@ def test_a_task_by_itself_takes_two_turns_and_seven_frames() -> None:
 
 
 @pytest.mark.parametrize(
-    ("measured", "most"), [(full_load, CALLS_FULL_MAX), (one_outstanding, CALLS_ALONE_MAX)]
+    ("measured", "most"),
+    [
+        (full_load, CALLS_FULL_MAX),
+        (one_outstanding, CALLS_ALONE_MAX),
+        (consensus, CALLS_VOTE_MAX),
+        (pipeline, CALLS_ITEM_MAX),
+    ],
 )
 def test_a_task_passes_through_few_functions(measured: object, most: float) -> None:
     calls = measured().calls  # type: ignore[operator]
