@@ -38,6 +38,7 @@ class Bus:
 
     def __init__(self) -> None:
         self.topics: dict[str, Topic] = {}
+        self.group_topics: dict[int, Topic] = {}  # Those of groups, by the id of the collaboration.
         self.subscriptions: dict[int, Subscription] = {}  # By id.
         self.outlets: dict[int, Outlet] = {}
         self.dead_letters = DeadLetters()
@@ -55,13 +56,19 @@ class Bus:
         topic = self.topics.get(name)
         if topic is None:
             topic = self.topics[name] = Topic(name, group_id)
-            self.ordinary += not group_id
+            if group_id:
+                self.group_topics[group_id] = topic
+            else:
+                self.ordinary += 1
         return topic
 
     def close_topic(self, engine: Engine, topic: Topic) -> None:
         """Forget a topic that nobody reads any more, and all notes of it."""
         del self.topics[topic.name]
-        self.ordinary -= not topic.group_id
+        if topic.group_id:
+            del self.group_topics[topic.group_id]
+        else:
+            self.ordinary -= 1
         self.shelf.drop_all(engine, topic)
 
     def keep(self, engine: Engine, topic: Topic, message: Message, wanting: list[Subscription]) -> Kept:

@@ -1,10 +1,13 @@
 """The topics of collaborations: the children of one talk to each other.
 
 The subscriber is the child, not the agent: what it has not acknowledged waits for its
-next attempt. Its subscription exists from when the child is made until it has ended;
-it is delivered to whoever holds its lease and asks for it. Nobody else reads or
-publishes, and the topic dies with the group. All of this may be repeated: a restart
-finds the same.
+next attempt. It is subscribed from when it is made until it has ended; what it wants is
+delivered to whoever holds its lease and asks for it. Nobody else reads or publishes, and
+the topic dies with the group. All of this may be repeated: a restart finds the same.
+
+Most groups never say a word. Their topic, and a subscription for each child, is made with
+the first word, or when the first child listens; nobody could tell that from their having
+been there all the time.
 """
 
 from __future__ import annotations
@@ -24,8 +27,19 @@ if TYPE_CHECKING:
 
 
 def open_group(engine: Engine, parent_id: TaskId) -> None:
-    """A collaboration begins: its children have a topic."""
+    """The children of a collaboration have a topic."""
     engine.bus.open_topic(group_topic(parent_id), parent_id)
+
+
+def assemble(engine: Engine, task: Task) -> None:
+    """A child is about to speak or to listen: all that are live subscribe, if they have not yet."""
+    group = task.member_of
+    if group is None or group.task.task_id in engine.bus.group_topics:
+        return
+    open_group(engine, group.task.task_id)
+    for sibling in group.live.values():
+        if sibling.spec.collaboration is None:  # Nobody speaks for a nested one.
+            join(engine, group.task.task_id, sibling.task_id)
 
 
 def join(engine: Engine, parent_id: TaskId, task_id: TaskId, *, is_restored: bool = False) -> None:
@@ -34,8 +48,11 @@ def join(engine: Engine, parent_id: TaskId, task_id: TaskId, *, is_restored: boo
     There is no note of it before it has acknowledged something: collaborations whose children do not
     talk cost the store nothing.
     """
-    bus, name = engine.bus, member_name(task_id)
-    topic = bus.open_topic(group_topic(parent_id), parent_id)
+    bus = engine.bus
+    topic = bus.group_topics.get(parent_id)
+    if topic is None:
+        return
+    name = member_name(task_id)
     if name not in topic.subscriptions:
         member = Subscription(engine.next_id(), topic, name, Source.MEMBER, name)
         member.doubt_below = topic.next_sequence if is_restored else 0
@@ -59,7 +76,7 @@ def leave(engine: Engine, parent_id: TaskId, task_id: TaskId) -> None:
 
 def close_group(engine: Engine, parent_id: TaskId) -> None:
     """A collaboration has ended: what was said in it is forgotten."""
-    topic = engine.bus.topics.get(group_topic(parent_id))
+    topic = engine.bus.group_topics.get(parent_id)
     if topic is None:
         return
     for member in list(topic.subscriptions.values()):
@@ -86,5 +103,5 @@ def not_a_member(topic: str) -> Refusal:
 
 
 def _member(engine: Engine, parent_id: int, task_id: TaskId) -> Subscription | None:
-    topic = engine.bus.topics.get(group_topic(parent_id))
+    topic = engine.bus.group_topics.get(parent_id)
     return None if topic is None else topic.subscriptions.get(member_name(task_id))

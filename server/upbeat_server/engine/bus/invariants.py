@@ -27,6 +27,8 @@ def check(engine: Engine) -> Iterator[str]:
         yield "the bus miscounts its stored messages"
     if bus.ordinary != sum(not topic.group_id for topic in bus.topics.values()):
         yield "the bus miscounts its topics"
+    if bus.group_topics != {topic.group_id: topic for topic in bus.topics.values() if topic.group_id}:
+        yield "the bus has lost the topic of a group"
     if bus.members != sum(sub.source == Source.MEMBER for sub in bus.subscriptions.values()):
         yield "the bus miscounts the children that read"
     for outlet, stream in bus.outlets.items():

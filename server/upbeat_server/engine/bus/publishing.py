@@ -34,6 +34,8 @@ def publish_from_agent(engine: Engine, agent: Agent, wanted: Publish, now_ms: in
     publisher = Source.AGENT, agent.agent_id
     if wanted.topic.startswith(GROUP_PREFIX):
         task = groups.member_of(agent, wanted.topic, wanted.lease_id)
+        if task is not None:
+            groups.assemble(engine, task)
         if task is None or wanted.topic not in engine.bus.topics:
             _answer(engine, agent.session_id, wanted, groups.not_a_member(wanted.topic))
             return

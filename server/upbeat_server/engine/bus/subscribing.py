@@ -36,9 +36,10 @@ def subscribe_agent(engine: Engine, agent: Agent, wanted: Subscribe) -> None:
         _subscribe(engine, agent.session_id, wanted, (Source.AGENT, agent.agent_id))
         return
     task = groups.member_of(agent, wanted.topic, wanted.lease_id)
-    topic = engine.bus.topics.get(wanted.topic)
     if task is not None:
+        groups.assemble(engine, task)
         wanted.subscriber = member_name(task.task_id)
+    topic = engine.bus.topics.get(wanted.topic)
     member = topic.subscriptions.get(wanted.subscriber) if topic is not None and task is not None else None
     if member is None:
         _answer(engine, agent.session_id, wanted, groups.not_a_member(wanted.topic))

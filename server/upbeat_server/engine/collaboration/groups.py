@@ -67,7 +67,6 @@ def start(engine: Engine, task: Task, now_ms: int) -> None:
     group = open_group(engine, task)
     if group is None:
         return
-    bus.open_group(engine, task.task_id)
     moves = ask(engine, group, lambda: group.reducer.begin(LearnedFacts(engine, group)))
     _perform(engine, group, moves, now_ms)
 

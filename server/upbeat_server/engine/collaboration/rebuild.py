@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from upbeat_server.engine import bus
 from upbeat_server.engine.collaboration.children import attach, child_of, declined
 from upbeat_server.engine.collaboration.facts import LearnedFacts
 from upbeat_server.engine.collaboration.groups import ask, open_group
@@ -53,7 +52,6 @@ def _rebuild(engine: Engine, group: Group, live: list[Task], past: list[Member],
     for child in live:
         if child.record.state == TaskState.PENDING and not child.record.eligible_ms:
             group.held[child.record.member] = None
-    bus.open_group(engine, group.task.task_id)
     counts = group.record
     counts.completed = counts.failed = counts.cancelled = 0
     _replay(engine, group, past, now_ms)
