@@ -88,7 +88,7 @@ def _hand_out(engine: Engine, task: Task, now_ms: int) -> bool:
 
 def _within_budget(engine: Engine, task: Task, now_ms: int) -> bool:
     """Whether the budgets above a child have room for an attempt; if not, it waits or has failed."""
-    if task.member_of is None:
+    if task.member_of is None or not task.member_of.is_bounded:
         return True
     room, group = accounts.room_for(task.member_of)
     if room is accounts.Room.LATER:
@@ -106,8 +106,9 @@ def _acceptable(engine: Engine, task: Task, candidates: list[Agent], now_ms: int
     That an agent failed it is a preference: it is dropped when no other agent is left. Costs
     as much as agents failed the task or gave it back, however large the fleet is.
     """
-    rejections = task.rejections or {}
-    unwilling = {agent_id for agent_id, (_, until_ms) in rejections.items() if now_ms < until_ms}
+    unwilling: set[str] = set()
+    if task.rejections:
+        unwilling |= {agent_id for agent_id, (_, until_ms) in task.rejections.items() if now_ms < until_ms}
     if task.member_of is not None and task.panel:
         unwilling |= task.member_of.taken_seats(task.record.member)
     shunned = unwilling.union(task.record.failed_agents)

@@ -90,11 +90,12 @@ def grant(engine: Engine, task: Task, agent: Agent, now_ms: int) -> None:
 def _remaining_ms(task: Task, now_ms: int) -> int:
     """What an attempt of a child that begins now has: its own time, or what is left of those above."""
     left_ms = task.spec.attempt_timeout_ms
-    if task.member_of is not None:
-        for group in task.member_of.lineage():
-            total_ms = group.task.spec.total_timeout_ms
-            if total_ms:
-                left_ms = min(left_ms, group.task.record.create_ms + total_ms - now_ms)
+    group = task.member_of
+    while group is not None:
+        total_ms = group.task.spec.total_timeout_ms
+        if total_ms:
+            left_ms = min(left_ms, group.task.record.create_ms + total_ms - now_ms)
+        group = group.parent
     return max(left_ms, 0)
 
 

@@ -28,6 +28,8 @@ class Room(IntEnum):
 
 def room_for(member: Group) -> tuple[Room, Group]:
     """Whether a child of the group may be handed out, and which budget says no."""
+    if not member.is_bounded:
+        return Room.YES, member
     for group in member.lineage():
         budget = group.budget
         room = Room.YES
@@ -44,6 +46,8 @@ def room_for(member: Group) -> tuple[Room, Group]:
 
 def room_for_child(member: Group) -> Group | None:
     """The budget that allows no further child; None if there is room."""
+    if not member.is_bounded:
+        return None
     for group in member.lineage():
         most = group.budget.children_max
         if most and group.made_below >= most:
@@ -73,9 +77,11 @@ def reserve(task: Task, agent: Agent) -> None:
         return
     task.cost_before = task.record.usage.cost_micros
     member.sit(task.record.member, agent.agent_id)
-    for group in member.lineage():
+    group: Group | None = member
+    while group is not None:  # Not by its lineage: with every attempt.
         group.attempts += 1
         group.running += 1
+        group = group.parent
 
 
 def settle(task: Task) -> None:
@@ -84,6 +90,8 @@ def settle(task: Task) -> None:
     if member is None:
         return
     cost = task.record.usage.cost_micros - task.cost_before
-    for group in member.lineage():
+    group: Group | None = member
+    while group is not None:
         group.running -= 1
         group.cost_micros += cost
+        group = group.parent

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from upbeat_server.engine.engine import Engine
     from upbeat_server.engine.model import ContextEntry, TaskSpec
 
+# Members of an enumeration are looked up slowly; these are asked for with every child.
+UNSAFE = SideEffects.UNSAFE
+PENDING, QUEUED, COMPLETED = TaskState.PENDING, TaskState.QUEUED, TaskState.COMPLETED
+
 SPEC_BYTES = 256
 """What a spec takes besides its payloads, about: a child's size is counted before it is encoded."""
 
@@ -35,7 +39,7 @@ def declined(group: Group, move: Move) -> Child | None:
     """
     if not isinstance(move, Spawn) or move.key in group.made:
         return None
-    if _may_be_done(group, move.spec):
+    if move.spec.side_effects == UNSAFE and _may_be_done(group, move.spec):
         return Child(move.key, 0, TaskState.FAILED, error=doubted())
     if move.held:
         # An item that was appended, and small enough at the door. After a restart a mode is told of it
@@ -43,8 +47,10 @@ def declined(group: Group, move: Move) -> Child | None:
         return None
     if group.step is not None and group.step[0] is move.spec:
         size = group.step[2]
-    else:
+    elif group.task.spec.context:
         size = _size_of(move.spec, _context(group, move.spec))
+    else:
+        size = _size_of(move.spec, move.spec.context)
     if size <= CHILD_BYTES_MAX:
         return None
     words = (
@@ -56,8 +62,8 @@ def declined(group: Group, move: Move) -> Child | None:
 
 
 def _may_be_done(group: Group, spec: TaskSpec) -> bool:
-    is_unsafe = spec.side_effects == SideEffects.UNSAFE and spec.collaboration is None
-    return is_unsafe and any(above.record.in_doubt for above in group.lineage())
+    """Whether UNSAFE work may have been done elsewhere, after the backup that this is restored from."""
+    return spec.collaboration is None and any(above.record.in_doubt for above in group.lineage())
 
 
 def make(engine: Engine, group: Group, spawn: Spawn, now_ms: int) -> Task:
@@ -71,7 +77,7 @@ def make(engine: Engine, group: Group, spawn: Spawn, now_ms: int) -> Task:
     waits = spawn.held or spec.collaboration is not None
     record = TaskRecord(
         task_id=engine.next_id(),
-        state=TaskState.PENDING if waits else TaskState.QUEUED,
+        state=PENDING if waits else QUEUED,
         create_ms=now_ms,
         parent_id=parent.task_id,
         root_id=parent.record.root_id or parent.task_id,
@@ -83,8 +89,10 @@ def make(engine: Engine, group: Group, spawn: Spawn, now_ms: int) -> Task:
     task = Task(record, spec, engine.signature_of(spec, predicate))
     task.spec_size = size
     group.made[spawn.key] = task.task_id
-    for above in group.lineage():
+    above: Group | None = group
+    while above is not None:
         above.made_below += 1
+        above = above.parent
     if spawn.held:
         group.held[spawn.key] = None
     attach(engine, group, task)
@@ -112,6 +120,16 @@ def inherited(group: Group, spec: TaskSpec) -> TaskSpec:
     attempt_timeout_ms = spec.attempt_timeout_ms
     if collaboration.step_timeout_ms:
         attempt_timeout_ms = min(attempt_timeout_ms, collaboration.step_timeout_ms)
+    if (
+        not above.context
+        and spec.priority == above.priority
+        and spec.fairness_key == above.fairness_key
+        and spec.fairness_weight == above.fairness_weight
+        and spec.traceparent == above.traceparent
+        and spec.attempt_timeout_ms == attempt_timeout_ms
+        and not spec.dedup_key
+    ):
+        return spec  # Most say nothing of all that: what they have is what they would get.
     return msgspec.structs.replace(
         spec,
         priority=above.priority,
@@ -120,37 +138,42 @@ def inherited(group: Group, spec: TaskSpec) -> TaskSpec:
         traceparent=above.traceparent,
         attempt_timeout_ms=attempt_timeout_ms,
         dedup_key="",  # A child is known by its key; the door refuses one in a step, a foreign mode may not.
-        context=_context(group, spec),
+        context=_context(group, spec) if above.context else spec.context,
     )
 
 
 def _context(group: Group, spec: TaskSpec) -> tuple[ContextEntry, ...]:
     """What a child is given besides its input: what a nested collaboration is given, its children are."""
     above = group.task.spec.context
-    if not above:
-        return spec.context
     named = {entry.name for entry in spec.context}
     return (*spec.context, *(entry for entry in above if entry.name not in named))
 
 
 def child_of(record: TaskRecord) -> Child:
     """What a mode is told of a child that has ended."""
+    is_completed = record.state == COMPLETED
     return Child(
         record.member,
         record.task_id,
         record.state,
         record.attempts[-1].agent_id if record.attempts else "",
-        record.output if record.state == TaskState.COMPLETED else None,
-        record.error if record.state != TaskState.COMPLETED else None,
+        record.output if is_completed else None,
+        None if is_completed else record.error,
         ran_ms(record),
     )
 
 
 def ran_ms(record: TaskRecord) -> int:
     """Time that agents spent on a task that has ended."""
-    return sum(max(0, attempt.end_ms - attempt.start_ms) for attempt in record.attempts)
+    total_ms = 0
+    for attempt in record.attempts:
+        if attempt.end_ms > attempt.start_ms:
+            total_ms += attempt.end_ms - attempt.start_ms
+    return total_ms
 
 
 def _size_of(spec: TaskSpec, context: tuple[ContextEntry, ...]) -> int:
-    besides = sum(len(entry.payload.data) + len(entry.name) for entry in context)
-    return SPEC_BYTES + len(spec.input.data) + besides
+    size = SPEC_BYTES + len(spec.input.data)
+    for entry in context:
+        size += len(entry.payload.data) + len(entry.name)
+    return size

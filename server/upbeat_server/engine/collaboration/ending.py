@@ -92,6 +92,7 @@ def _close(engine: Engine, group: Group, error: Error, now_ms: int) -> int:
     """End what is live, decided as it is. Answers the time that agents spent on it."""
     wasted_ms = 0
     group.task.group = None  # From here on it hears of nothing.
+    group.is_over = True
     group.waiting.clear()
     for key, child in list(group.live.items()):
         supersede(engine, child, error, now_ms)

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from upbeat_server.engine.collaboration.mode import Child
     from upbeat_server.engine.model import TaskSpec
 
+COMPLETED = TaskState.COMPLETED
 WORDS_MAX = 300
 """Characters of a child's own words that are repeated; the child has them in full."""
 
 
 def is_completed(child: Child) -> bool:
     """Whether it has an output. One that was cancelled, by whomever, counts as failed."""
-    return child.state == TaskState.COMPLETED
+    return child.state == COMPLETED
 
 
 def clipped(words: str) -> str:

@@ -22,7 +22,7 @@ from upbeat_server.engine.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from upbeat_server.engine.collaboration.mode import Check, Move, Reducer, Release, Spawn
     from upbeat_server.engine.model import Predicate, TaskRecord, TaskSpec, Usage
@@ -42,28 +42,34 @@ A thousand siblings may have the same large input, and each of them has its own 
 
 _NO_BUDGET = Budget()
 
+COMPLETED, FAILED = TaskState.COMPLETED, TaskState.FAILED
+
 
 class Group:
     """The children of one task and the reducer that decides over them."""
 
     __slots__ = (
-        "above",
         "attempts",
+        "budget",
         "busy_bytes",
         "checks",
         "collaboration",
         "cost_micros",
         "held",
+        "is_bounded",
+        "is_over",
         "largest",
         "live",
         "made",
         "made_below",
         "outcomes",
         "panels",
+        "parent",
         "partial_bytes",
         "partial_truncated",
         "pending",
         "predicates",
+        "record",
         "reducer",
         "reserve",
         "running",
@@ -85,10 +91,17 @@ class Group:
         parent: Group | None,
         compiled: tuple[Mapping[str, Predicate], Mapping[str, Check]],
     ) -> None:
+        if task.record.group is None:
+            task.record.group = GroupRecord()
         self.task = task
+        self.record = task.record.group  # What is durable of it besides its children.
         self.collaboration = collaboration
         self.reducer = reducer
-        self.above: tuple[Group, ...] = () if parent is None else (parent, *parent.above)
+        self.parent = parent
+        self.is_over = False  # Whether it has decided, or was cancelled.
+        self.budget = collaboration.budget or _NO_BUDGET  # What it may use.
+        # Whether it, or one above it, has a budget: most have none, and are asked with every attempt.
+        self.is_bounded: bool = collaboration.budget is not None or (parent is not None and parent.is_bounded)
         self.predicates, self.checks = compiled
         self.live: dict[str, Task] = {}  # Children that have not ended, by key.
         self.held: dict[str, None] = {}  # Of them, those that wait for their release.
@@ -118,19 +131,6 @@ class Group:
         self.largest: tuple[int, str] = (0, "")  # Bytes and key of the largest output.
 
     @property
-    def record(self) -> GroupRecord:
-        """What is durable of it besides its children."""
-        record = self.task.record.group
-        if record is None:
-            record = self.task.record.group = GroupRecord()
-        return record
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has decided, or was cancelled."""
-        return self.task.group is not self
-
-    @property
     def is_open(self) -> bool:
         """Whether items may be appended."""
         return bool(getattr(self.reducer, "is_open", False))
@@ -141,25 +141,24 @@ class Group:
         return len(self.live) - len(self.held)
 
     @property
-    def budget(self) -> Budget:
-        """What it may use."""
-        return self.collaboration.budget or _NO_BUDGET
-
-    @property
     def reserved_micros(self) -> int:
         """Cost that attempts under way are reserved with."""
         return self.running * self.budget.attempt_cost_micros
 
     def has_room(self, queue_bytes_left: int) -> bool:
         """Whether one child more may be at work; the first may whatever its size, so it goes on."""
-        if not self.concurrent:
+        concurrent = len(self.live) - len(self.held)
+        if not concurrent:
             return True
         is_small = self.busy_bytes < BUSY_BYTES_MAX and queue_bytes_left > 0
-        return is_small and self.concurrent < self.collaboration.max_concurrency
+        return is_small and concurrent < self.collaboration.max_concurrency
 
-    def lineage(self) -> tuple[Group, ...]:
+    def lineage(self) -> Iterator[Group]:
         """The group and those above it, innermost first."""
-        return (self, *self.above)
+        group: Group | None = self
+        while group is not None:
+            yield group
+            group = group.parent
 
     def hold_back(self, move: Spawn | Release) -> None:
         """Let it wait behind all others."""
@@ -183,14 +182,15 @@ class Group:
     def note(self, record: TaskRecord, name: str) -> None:
         """A child has ended: count it, and keep what a failure would tell of it."""
         counts = self.record
-        if record.state == TaskState.COMPLETED:
+        if record.state == COMPLETED:
             counts.completed += 1
-        elif record.state == TaskState.FAILED:
+        elif record.state == FAILED:
             counts.failed += 1
         else:
             counts.cancelled += 1
         counts.live = len(self.live)
-        self.usage = self.usage.plus(record.usage)
+        if record.usage is not NO_USAGE:
+            self.usage = self.usage.plus(record.usage)
         output, error = record.output, record.error
         size = len(output.data) if output is not None else 0
         if size > self.largest[0]:
@@ -200,7 +200,8 @@ class Group:
         if len(self.outcomes) >= CHILDREN_TOLD_MAX:
             self.partial_truncated = True
             return
-        size += size_of(error)
+        if error is not None:
+            size += size_of(error)
         if self.partial_bytes + size > PARTIAL_BYTES_MAX:
             output, error, size = None, shortened(error), 0
             self.partial_truncated = True

@@ -13,7 +13,7 @@ The rules that must not break:
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -67,7 +67,7 @@ def start(engine: Engine, task: Task, now_ms: int) -> None:
     group = open_group(engine, task)
     if group is None:
         return
-    moves = ask(engine, group, lambda: group.reducer.begin(LearnedFacts(engine, group)))
+    moves = ask(engine, group, group.reducer.begin, LearnedFacts(engine, group))
     _perform(engine, group, moves, now_ms)
 
 
@@ -119,7 +119,8 @@ def settle(engine: Engine, now_ms: int) -> None:
 
 
 def _child_ended(engine: Engine, group: Group, task: Task, now_ms: int) -> None:
-    key = task.record.member
+    record = task.record
+    key = record.member
     if group.live.pop(key, None) is None:
         return
     if key in group.held:
@@ -127,8 +128,8 @@ def _child_ended(engine: Engine, group: Group, task: Task, now_ms: int) -> None:
     else:
         group.busy_bytes -= task.spec_size
     bus.leave(engine, group.task.task_id, task.task_id)
-    group.note(task.record, task.spec.name)
-    _perform(engine, group, _told(engine, group, child_of(task.record)), now_ms)
+    group.note(record, task.spec.name)
+    _perform(engine, group, ask(engine, group, group.reducer.ended, child_of(record)), now_ms)
 
 
 def wake(engine: Engine, task: Task, now_ms: int) -> None:
@@ -137,17 +138,16 @@ def wake(engine: Engine, task: Task, now_ms: int) -> None:
     if group is None or not 0 < group.wake_ms <= now_ms:
         return
     group.wake_ms = 0
-    _perform(
-        engine, group, ask(engine, group, lambda: group.reducer.woken(LearnedFacts(engine, group))), now_ms
-    )
+    moves = ask(engine, group, group.reducer.woken, LearnedFacts(engine, group))
+    _perform(engine, group, moves, now_ms)
     if not group.is_over:
         engine.arm(task)
 
 
-def ask(engine: Engine, group: Group, question: Callable[[], Sequence[Move]]) -> Sequence[Move]:
+def ask(engine: Engine, group: Group, question: Callable[..., Sequence[Move]], *told: Any) -> Sequence[Move]:
     """The reducer's moves; one that breaks fails its own collaboration."""
     try:
-        moves = question()
+        moves = question(*told)
         is_foreign = isinstance(group.collaboration.mode, CustomMode)
         return [sound(move) for move in moves] if is_foreign else moves
     except Exception as error:
@@ -177,21 +177,18 @@ def _perform(engine: Engine, group: Group, moves: Sequence[Move], now_ms: int) -
                 _make_real(engine, group, move, now_ms)
             else:
                 refused.append(child)
-        refused += _fill(engine, group, now_ms)
+        if group.waiting:
+            refused += _fill(engine, group, now_ms)
         if group.is_over:
             return
         if not refused:
             break
-        moves = _told(engine, group, refused.popleft())
+        moves = ask(engine, group, group.reducer.ended, refused.popleft())
     if group.live or group.waiting or group.wake_ms or group.is_open:
         return
     name = mode_name(group.collaboration)
     words = f"the mode {name} neither decided nor made a child: the mode is at fault"
     ending.fail(engine, group, Error(reasons.MODE_FAILED, words, non_retryable=True), None, now_ms)
-
-
-def _told(engine: Engine, group: Group, child: Child) -> Sequence[Move]:
-    return ask(engine, group, lambda: group.reducer.ended(child))
 
 
 def _make_real(engine: Engine, group: Group, move: Move, now_ms: int) -> None:
@@ -279,7 +276,7 @@ def _fill(engine: Engine, group: Group, now_ms: int) -> list[Child]:
     """
     bytes_max = engine.limits.bounds.queue_bytes_max
     refused: list[Child] = []
-    while group.waiting and group.has_room(bytes_max - engine.queue_bytes) and not group.is_over:
+    while group.waiting and not group.is_over and group.has_room(bytes_max - engine.queue_bytes):
         spawn = group.next_waiting()
         if isinstance(spawn, Release):
             _release(engine, group, spawn.key, now_ms)
@@ -291,7 +288,7 @@ def _fill(engine: Engine, group: Group, now_ms: int) -> list[Child]:
             over_budget.short = accounts.exhausted(over_budget)
             refused.append(Child(spawn.key, 0, TaskState.FAILED, error=over_budget.short))
             continue
-        if _is_infeasible(engine, group, spawn):
+        if group.collaboration.on_infeasible == FAIL_FAST and _is_infeasible(engine, group, spawn):
             ending.fail(engine, group, _infeasible(spawn.spec), None, now_ms)
             break
         child = make(engine, group, spawn, now_ms)
@@ -303,7 +300,7 @@ def _fill(engine: Engine, group: Group, now_ms: int) -> list[Child]:
 def _is_infeasible(engine: Engine, group: Group, spawn: Spawn) -> bool:
     """Whether fewer capable agents are connected than the child, or its panel, needs."""
     spec = spawn.spec
-    if group.collaboration.on_infeasible != FAIL_FAST or spec.collaboration is not None:
+    if spec.collaboration is not None:
         return False
     needed = 1
     if spawn.panel:

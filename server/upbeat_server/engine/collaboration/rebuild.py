@@ -99,7 +99,7 @@ def _answers(engine: Engine, group: Group, question: Callable[[], Sequence[Move]
         if not never_made or any(isinstance(move, Finish | Fail) for move in answers):
             return answers
         child = never_made.popleft()
-        moves = ask(engine, group, lambda child=child: group.reducer.ended(child))  # type: ignore[misc]
+        moves = ask(engine, group, group.reducer.ended, child)
 
 
 def _remember(group: Group, move: Move, now_ms: int) -> None:
