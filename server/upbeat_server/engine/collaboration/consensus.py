@@ -91,10 +91,11 @@ class ConsensusReducer:
 
     def _turn(self, *, is_owed: bool) -> list[Move]:
         """Decide if that can be; else ask for the ballot that is owed, or go on if all are in."""
-        values = self._poll.values()
         left = len(self._poll.outstanding) + is_owed
         decision: Finish | Fail | None = None
+        values: list[Value] = []  # Counted where they may decide: most ballots of a vote come before that.
         if self._mode.early_decision or not left:
+            values = self._poll.values()
             decision = self._decision(values, left)
         if decision is None and self._mode.early_decision and self._is_hopeless(values, left):
             decision = self._failed(values, left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine.collaboration.failures import clipped
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from upbeat_server.engine.collaboration.tally import Value
     from upbeat_server.engine.collaboration.votes import Ballot
     from upbeat_server.engine.model import Consensus, TaskSpec
+
+_by_ordinal = attrgetter("ordinal")
 
 NAME = "consensus"
 TROUBLES_MAX = 10
@@ -80,7 +83,9 @@ class Poll:
         Numbers belong to the first of their kind, by ordinal: one with a lower
         ordinal may be near enough to take them over.
         """
-        return not self._mode.tolerance or all(own > self._highest for own in self.outstanding.values())
+        if not self._mode.tolerance:
+            return True
+        return all(own > self._highest for own in self.outstanding.values())
 
     @property
     def lowest_ordinal(self) -> int:
@@ -106,7 +111,7 @@ class Poll:
             tally=tallies(values),
             margin=0.0 if winner is None else margin(values, winner),
             winning_value=b"" if winner is None else winner.told,
-            dissent_ids=tuple(cast.task_id for cast in sorted(dissent, key=lambda cast: cast.ordinal)),
+            dissent_ids=tuple(cast.task_id for cast in sorted(dissent, key=_by_ordinal)) if dissent else (),
             missing=self._asked - len(self.casts),
             abstained=self._abstained,
             decided_early=is_early,

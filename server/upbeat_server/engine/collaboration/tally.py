@@ -10,6 +10,7 @@ the heaviest single ballot, then the one that the lowest ordinal voted for.
 from __future__ import annotations
 
 from math import floor
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -47,18 +48,15 @@ class Cast(msgspec.Struct, frozen=True):
 class Value(msgspec.Struct):
     """What was voted for, by whom. ``casts`` are by ordinal and not empty."""
 
+    vote: Vote  # Of its first ballot, which stands for all.
     casts: list[Cast]
-    weight: int = 0
-
-    @property
-    def vote(self) -> Vote:
-        """The vote of its first ballot, which stands for all."""
-        return self.casts[0].vote
+    weight: int
+    heaviest: int  # Weight of a single ballot.
 
     @property
     def place(self) -> Place:
         """Sorts values into their order."""
-        return -self.weight, -max(cast.weight for cast in self.casts), self.casts[0].ordinal
+        return -self.weight, -self.heaviest, self.casts[0].ordinal
 
     @property
     def told(self) -> bytes:
@@ -69,23 +67,33 @@ class Value(msgspec.Struct):
         return encoded(text[:VALUE_BYTES_MAX].decode(errors="ignore") + "...")
 
 
+_by_ordinal = attrgetter("ordinal")
+_by_place = attrgetter("place")
+
+
 def count(casts: Iterable[Cast], mode: Consensus) -> list[Value]:
     """The values that were voted for, the heaviest first."""
     values: list[Value] = []
-    for cast in sorted(casts, key=lambda cast: cast.ordinal):
+    for cast in sorted(casts, key=_by_ordinal):
         value = find(values, cast.vote, mode)
         if value is None:
-            value = Value([])
-            values.append(value)
+            values.append(Value(cast.vote, [cast], cast.weight, cast.weight))
+            continue
         value.casts.append(cast)
         value.weight += cast.weight
-    return sorted(values, key=lambda value: value.place)
+        value.heaviest = max(value.heaviest, cast.weight)
+    if len(values) > 1:
+        values.sort(key=_by_place)
+    return values
 
 
 def find(values: Iterable[Value], vote: Vote, mode: Consensus) -> Value | None:
     """The value that a vote belongs to; a number to the first, by ordinal, that is near enough."""
     if mode.normalize != NUMBER and not mode.aggregate:
-        return next((value for value in values if value.vote.key == vote.key), None)
+        for value in values:
+            if value.vote.key == vote.key:
+                return value
+        return None
     near = [value for value in values if abs(value.vote.number - vote.number) <= mode.tolerance]
     return min(near, key=lambda value: value.casts[0].ordinal, default=None)
 
@@ -153,4 +161,7 @@ def _rival(values: list[Value]) -> int:
 
 
 def _total(values: list[Value]) -> int:
-    return sum(value.weight for value in values)
+    total = 0
+    for value in values:
+        total += value.weight
+    return total

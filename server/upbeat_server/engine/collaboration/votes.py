@@ -64,12 +64,16 @@ class Reading:
         self._normalize = NUMBER if mode.aggregate else mode.normalize
         self._tolerance = mode.tolerance
         self._choices = mode.choices
-        texts = [(encoded(choice), choice.encode()) for choice in mode.choices]
+        self._valid = self._votes_of(mode.choices) if mode.choices else []
+        self._valid_keys = {vote.key for vote in self._valid}
+
+    def _votes_of(self, choices: tuple[str, ...]) -> list[Vote]:
+        """What choices are as votes, in whichever form an output has them."""
+        texts = [(encoded(choice), choice.encode()) for choice in choices]
         votes = [self._vote(text, json_text) for json_text, text in texts]
         votes += [self._vote(None, json_text) for json_text, _ in texts]
         votes += [self._vote(None, text) for _, text in texts]
-        self._valid = [vote for vote in votes if isinstance(vote, Vote)]
-        self._valid_keys = {vote.key for vote in self._valid}
+        return [vote for vote in votes if isinstance(vote, Vote)]
 
     def ballot(self, output: Payload) -> Ballot:
         """What an output votes for."""
