@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from upbeat_server.engine import reasons
 from upbeat_server.engine.collaboration import groups
-from upbeat_server.engine.collaboration.steps import requirements_of
 from upbeat_server.engine.commands import SubmissionKnown, SubmissionRefused, Submitted
 from upbeat_server.engine.model import Refusal, TaskRecord, TaskState
 from upbeat_server.engine.queue import requirement_of
@@ -126,8 +125,11 @@ def _has_room_for_signatures(engine: Engine, spec: TaskSpec) -> bool:
 
     What the children of others will require counts as if they were there.
     """
-    live, expected = engine.queue.signatures, engine.expected
-    new = sum(needed not in live and needed not in expected for needed in requirements_of(spec))
+    live, expected = engine.queue.signatures, engine.expected.counts
+    new = 0
+    for needed in engine.expected.of(spec):
+        if needed not in live and needed not in expected:
+            new += 1
     if not new:
         return True
     known = len(live) + sum(requirement not in live for requirement in expected)

@@ -13,15 +13,15 @@ The rules that must not break:
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine.bus import restored as restored_bus
 from upbeat_server.engine.bus.bus import Bus
 from upbeat_server.engine.choice import LeastLoaded
+from upbeat_server.engine.collaboration.expected import Expected
 from upbeat_server.engine.collaboration.grades import Grades
 from upbeat_server.engine.collaboration.rebuild import rebuild
-from upbeat_server.engine.collaboration.steps import requirements_of
 from upbeat_server.engine.collaboration.width import live_max
 from upbeat_server.engine.commands import AgentChanged, Persist, TaskFinished
 from upbeat_server.engine.counters import Counters
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from upbeat_server.engine.commands import Command
     from upbeat_server.engine.limits import Limits
     from upbeat_server.engine.model import Predicate, TaskRecord, TaskSpec
-    from upbeat_server.engine.queue import Requirement
 
 # Members of an enumeration are looked up slowly; these are asked for with every task.
 PENDING, QUEUED = TaskState.PENDING, TaskState.QUEUED
@@ -101,8 +100,7 @@ class Engine:
         self.ended: deque[Task] = deque()
         self.unsettled: list[Group] = []
         self.compiled: dict[TaskId, tuple[Mapping[str, Predicate], Mapping[str, Check]]] = {}
-        # What the steps of live roots require, and of how many: their children may come at any time.
-        self.expected: Counter[Requirement] = Counter()
+        self.expected = Expected()
         self.grades = Grades()
         self.children = 0  # Live tasks with a parent.
         self.reserved = 0  # Children that running collaborations may have live at once.
@@ -198,7 +196,7 @@ class Engine:
         if spec.dedup_key:
             self.dedup_keys[spec.dedup_key] = task_id
         if spec.collaboration is not None and not record.parent_id:
-            self.expected.update(requirements_of(spec))
+            self.expected.enter(task_id, spec)
 
     def admit(self, task: Task, now_ms: int) -> None:
         """Make a submitted task live and durable. Its record is PENDING or QUEUED."""
@@ -264,7 +262,8 @@ class Engine:
         """A finished task leaves memory; the store answers for it from now on."""
         spec = task.spec
         if task.timer_ms:
-            self.disarm(task)
+            self.timers.clear(task.task_id, task.timer_ms)
+            task.timer_ms = 0
         del self.tasks[task.task_id]
         self.queue_bytes -= task.spec_size
         if task.member_of is not None:
@@ -274,20 +273,13 @@ class Engine:
         if spec.collaboration is not None:
             self.compiled.pop(task.task_id, None)
             if not task.record.parent_id:
-                self._expect_no_longer(spec)
+                self.expected.leave(task.task_id)
         signature = task.signature
         signature.live -= 1
         if not signature.live:
             del self.queue.signatures[signature.requirement]
             self.fleet.unwatch(signature)
             signature.lanes.clear()  # They know it as well: nothing is left to the collector.
-
-    def _expect_no_longer(self, spec: TaskSpec) -> None:
-        """The steps of a root that has ended will ask for no more children."""
-        for requirement in requirements_of(spec):
-            self.expected[requirement] -= 1
-            if not self.expected[requirement]:
-                del self.expected[requirement]
 
     def fail(self, task: Task, error: Error, now_ms: int) -> None:
         """End a task as FAILED."""
@@ -297,7 +289,8 @@ class Engine:
     def arm(self, task: Task) -> None:
         """Set the task's one timer to whatever comes first for it."""
         if task.timer_ms:
-            self.disarm(task)
+            self.timers.clear(task.task_id, task.timer_ms)
+            task.timer_ms = 0
         due_ms = self.due_ms(task)
         if due_ms:
             task.timer_ms = self.timers.set(task.task_id, due_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from upbeat_server.runtime.changes import commit_of
@@ -10,15 +11,17 @@ from upbeat_server.store.store import NamespaceBatch, TaskRow
 
 if TYPE_CHECKING:
     from upbeat_server.engine.model import TaskSpec
-    from upbeat_server.engine.task import Task
     from upbeat_server.runtime.namespace import Namespace
+
+
+_by_revision = attrgetter("record.revision")
 
 
 def batch_of(namespace: Namespace) -> NamespaceBatch:
     """Encode each changed task once; notes come as they are kept."""
     encoded = namespace.encoded
     encode_record = codec.encode_record
-    tasks = sorted(namespace.dirty.values(), key=_revision)
+    tasks = sorted(namespace.dirty.values(), key=_by_revision)
     shared: TaskSpec | None = None
     shared_bytes = b""
     for task in tasks:
@@ -58,7 +61,3 @@ def publish(namespace: Namespace) -> None:
         task.spec_bytes = None
     namespace.revision = namespace.engine.revision
     namespace.task_watches.publish(commit, namespace.revision)
-
-
-def _revision(task: Task) -> int:
-    return task.record.revision

@@ -62,6 +62,8 @@ def join(engine: Engine, parent_id: TaskId, task_id: TaskId, *, is_restored: boo
 
 def attempt_ended(engine: Engine, task: Task) -> None:
     """A lease of a child is over: nothing is delivered until the next one asks for it."""
+    if task.record.parent_id not in engine.bus.group_topics:
+        return  # As for most.
     member = _member(engine, task.record.parent_id, task.task_id)
     if member is not None:
         engine.bus.detach(engine, member)
@@ -69,6 +71,8 @@ def attempt_ended(engine: Engine, task: Task) -> None:
 
 def leave(engine: Engine, parent_id: TaskId, task_id: TaskId) -> None:
     """A child has ended: it wants nothing any more."""
+    if parent_id not in engine.bus.group_topics:
+        return
     member = _member(engine, parent_id, task_id)
     if member is not None:
         engine.bus.forget(engine, member)
@@ -103,5 +107,4 @@ def not_a_member(topic: str) -> Refusal:
 
 
 def _member(engine: Engine, parent_id: int, task_id: TaskId) -> Subscription | None:
-    topic = engine.bus.group_topics.get(parent_id)
-    return None if topic is None else topic.subscriptions.get(member_name(task_id))
+    return engine.bus.group_topics[parent_id].subscriptions.get(member_name(task_id))

@@ -17,8 +17,6 @@ from upbeat_server.engine.model import (
 from upbeat_server.engine.queue import requirement_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from upbeat_server.engine.queue import Requirement
 
 
@@ -40,21 +38,26 @@ def own_steps(collaboration: Collaboration) -> tuple[TaskSpec, ...]:
             return mode.steps
 
 
-def steps_of(spec: TaskSpec) -> Iterator[TaskSpec]:
+def steps_of(spec: TaskSpec) -> list[TaskSpec]:
     """The steps of a spec and of the collaborations among them, outermost first; none for plain work."""
-    if spec.collaboration is None:
-        return
-    for step in own_steps(spec.collaboration):
-        yield step
-        yield from steps_of(step)
+    found: list[TaskSpec] = []
+    if spec.collaboration is not None:
+        for step in own_steps(spec.collaboration):
+            found.append(step)
+            if step.collaboration is not None:
+                found += steps_of(step)
+    return found
 
 
 def requirements_of(spec: TaskSpec) -> frozenset[Requirement]:
     """What agents must satisfy for a task, or for the steps of a collaboration."""
     if spec.collaboration is None:
         return frozenset((requirement_of(spec),))
-    return frozenset(requirement_of(step) for step in steps_of(spec))
+    return frozenset(map(requirement_of, steps_of(spec)))
 
 
 def _with(steps: tuple[TaskSpec, ...], *others: TaskSpec | None) -> tuple[TaskSpec, ...]:
-    return (*steps, *(step for step in others if step is not None))
+    for step in others:
+        if step is not None:
+            steps = (*steps, step)
+    return steps

@@ -6,6 +6,7 @@ never refused once their collaboration is in.
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 from upbeat_server.engine.model import (
@@ -19,7 +20,7 @@ from upbeat_server.engine.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from upbeat_server.engine.collaboration.mode import Mode
     from upbeat_server.engine.model import Collaboration
@@ -40,22 +41,22 @@ def live_max(spec: TaskSpec, modes: Mapping[str, Mode]) -> int:
     if collaboration is None:
         return 0
     known: dict[int, int] = {}  # A step that stands there several times is looked at once.
+    widest = 0
+    for together in _phases(collaboration, modes):
+        weighed: list[tuple[int, int]] = []
+        for count, step in together:
+            weight = 1 if step.collaboration is None else known.get(id(step), 0)
+            if not weight:
+                weight = known[id(step)] = 1 + live_max(step, modes)
+            weighed.append((count, weight))
+        widest = max(widest, _heaviest(weighed, collaboration.max_concurrency))
+    return widest
 
-    def weight(step: TaskSpec) -> int:
-        if id(step) not in known:
-            known[id(step)] = 1 + live_max(step, modes)
-        return known[id(step)]
 
-    return max(
-        _heaviest(((count, weight(step)) for count, step in together), collaboration.max_concurrency)
-        for together in _phases(collaboration, modes)
-    )
-
-
-def _heaviest(children: Iterable[tuple[int, int]], most: int) -> int:
-    """The weight of the ``most`` heaviest children."""
+def _heaviest(children: list[tuple[int, int]], most: int) -> int:
+    """The weight of the ``most`` heaviest children: so many of such a weight each."""
     total = 0
-    for count, weight in sorted(children, key=lambda child: -child[1]):
+    for count, weight in sorted(children, key=itemgetter(1), reverse=True):
         taken = min(count, most)
         total += taken * weight
         most -= taken

@@ -158,4 +158,4 @@ def test_requirements_of_steps_yet_to_come_count_as_well(*, restarts: bool) -> N
         >> collaborate("f", Sequential(second))
     )
     assert play.task("f").record.state == TaskState.RUNNING
-    assert len(play.engine.expected) == 2
+    assert len(play.engine.expected.counts) == 2
