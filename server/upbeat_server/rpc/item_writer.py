@@ -106,12 +106,16 @@ class AssignmentWriter:
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
         start = namespace.encode() + b"/"
-        key = _key(_OF_ASSIGNMENT, "idempotency_key") + varint(len(start) + TASK_DIGITS) + start
-        self._plain = _ASSIGNMENT + key + b"%%0%dx" % TASK_DIGITS
+        key, task = _key(_OF_ASSIGNMENT, "idempotency_key"), start + b"%%0%dx" % TASK_DIGITS
+        self._id_bytes = len(start) + TASK_DIGITS
+        self._plain = _ASSIGNMENT + key + varint(self._id_bytes) + task
+        self._child = (
+            _ASSIGNMENT + key + b"%b" + task + b"/%b" + _id(_OF_ASSIGNMENT, "parent_task_id", TASK_DIGITS)
+        )
 
     def write(self, assignments: Iterable[Assignment], parts: list[bytes]) -> None:
         """Append each as a field of an agent's frame."""
-        add, plain = parts.append, self._plain
+        add = parts.append
         for item in assignments:
             spec, task_id = item.spec, item.task_id
             fields = (
@@ -122,10 +126,14 @@ class AssignmentWriter:
                 _payload_field(_INPUT, spec.input),
                 _time_field(item.time_remaining_ms),
             )
-            if item.parent_id or spec.labels or item.traceparent or item.last_progress is not None:
+            if spec.labels or item.traceparent or spec.context or item.last_progress is not None:
                 body = _ASSIGNMENT % fields + self._rest(item).SerializeToString()
+            elif item.parent_id:
+                member, parent_id = item.member.encode(), item.parent_id
+                size = varint(self._id_bytes + 1 + len(member))
+                body = self._child % (*fields, size, parent_id, member, parent_id)
             else:
-                body = plain % (*fields, task_id)
+                body = self._plain % (*fields, task_id)
             add(_ASSIGNMENTS)
             add(varint(len(body)))
             add(body)

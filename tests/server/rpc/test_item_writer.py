@@ -92,6 +92,8 @@ def fill_assignment(message: agent_service_pb2.Assignment, item: Assignment, nam
 
 @given(some.lists(ASSIGNMENTS, max_size=3), some.sampled_from(["default", "n" * 63]))
 @example([Assignment(1, 1, 1, TaskSpec("echo", LARGE), 0, None, 0.0)], "default")
+@example([Assignment(5, 1, 1, TaskSpec("echo"), 0, None, 0.0, 3, "round/0/voter/1")], "default")
+@example([Assignment(5, 1, 1, TaskSpec("echo"), 0, None, 0.0, 3, "\u00e9" * 100)], "default")
 def test_assignments(assignments: list[Assignment], namespace: str) -> None:
     expected = agent_service_pb2.ConnectResponse()
     for item in assignments:
