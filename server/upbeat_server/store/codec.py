@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from functools import cache
 from hashlib import blake2b
-from operator import attrgetter
+from operator import attrgetter, eq, is_
 from typing import Any
 
 import msgspec
@@ -56,7 +56,28 @@ def _loose_defaults(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
     )
 
 
+@cache
+def _holders(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    """Fields of a struct in which other structs may be whose defaults are loose."""
+    info = type_info(kind)
+    if not isinstance(info, StructType):
+        raise TypeError(f"{kind} is no struct")
+    return tuple(field.name for field in info.fields if _holds_struct(field.type))
+
+
+def _holds_struct(kind: Type) -> bool:
+    if isinstance(kind, StructType):
+        return kind.cls not in _WHOLE
+    if isinstance(kind, ListType | VarTupleType):
+        return _holds_struct(kind.item_type)
+    return isinstance(kind, UnionType) and any(map(_holds_struct, kind.types))
+
+
+_WHOLE = (Payload, RetryPolicy)
+"""These are written with all their defaults."""
+
 _LOOSE = _loose_defaults(TaskSpec)
+_LOOSE_DEFAULTS = tuple(default for _, default in _LOOSE)
 _loose_values = attrgetter(*(name for name, _ in _LOOSE))
 
 
@@ -83,13 +104,12 @@ def decode_record(stored: bytes) -> TaskRecord:
 
 def encode_spec(spec: TaskSpec) -> bytes:
     """The spec as it is stored; equal specs give equal bytes."""
-    for number, value in enumerate(_loose_values(spec)):
-        default = _LOOSE[number][1]
-        if value is not default and value == default:
-            spec = _with_defaults(spec)
-            break
     if spec.collaboration is not None:
         spec = _uniform(spec)
+    else:
+        values = _loose_values(spec)
+        if sum(map(eq, values, _LOOSE_DEFAULTS)) != sum(map(is_, values, _LOOSE_DEFAULTS)):
+            spec = _with_defaults(spec)
     try:
         return _SPEC_PREFIX + _encode(spec)
     except UnicodeEncodeError:
@@ -97,8 +117,12 @@ def encode_spec(spec: TaskSpec) -> bytes:
 
 
 def _with_defaults(spec: TaskSpec) -> TaskSpec:
-    same = {name: default for name, default in _LOOSE if getattr(spec, name) == default}
-    return msgspec.structs.replace(spec, **same)
+    same = {
+        name: default
+        for name, default in _LOOSE
+        if (value := getattr(spec, name)) is not default and value == default
+    }
+    return msgspec.structs.replace(spec, **same) if same else spec
 
 
 def decode_spec(stored: bytes) -> TaskSpec:
@@ -110,23 +134,27 @@ def decode_spec(stored: bytes) -> TaskSpec:
 
 
 def _uniform(value: Any) -> Any:
-    """The value with the very default wherever a struct within it has an equal one."""
-    if isinstance(value, tuple):
-        return tuple(_uniform(item) for item in value)
-    if not isinstance(value, msgspec.Struct) or isinstance(value, Payload | RetryPolicy):
-        return value  # Those two are written whole, defaults and all.
-    kind = type(value)
-    changes = {
-        name: inner
-        for name in kind.__struct_fields__
-        if isinstance(outer := getattr(value, name), tuple | msgspec.Struct)
-        and outer is not (inner := _uniform(outer))
-    }
+    """The struct with the very default wherever it, or a struct within it, has an equal one."""
+    kind: type[msgspec.Struct] = type(value)
+    changes: dict[str, Any] = {}
+    for name in _holders(kind):
+        outer = getattr(value, name)
+        if not outer:
+            continue
+        inner = _all_uniform(outer) if isinstance(outer, tuple) else _uniform(outer)
+        if inner is not outer:
+            changes[name] = inner
     for name, default in _loose_defaults(kind):
-        held = changes.get(name, getattr(value, name))
+        held = changes[name] if name in changes else getattr(value, name)
         if held is not default and held == default:
             changes[name] = default
     return msgspec.structs.replace(value, **changes) if changes else value
+
+
+def _all_uniform(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The structs, each uniform; the very tuple if all are."""
+    uniform = tuple(map(_uniform, values))
+    return values if all(map(is_, uniform, values)) else uniform
 
 
 def fingerprint(spec_bytes: bytes) -> bytes:
