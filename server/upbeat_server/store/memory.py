@@ -56,7 +56,7 @@ class _Namespace:
 
     def _add(self, row: TaskRow) -> None:
         """A row of our own: the writer may go on using the other one."""
-        labels = {clean_text(key): clean_text(value) for key, value in row.labels.items()}
+        labels = row.labels and {clean_text(key): clean_text(value) for key, value in row.labels.items()}
         self.tasks[row.task_id] = TaskRow(
             row.task_id, row.state, clean_text(row.type), row.priority, row.create_ms, row.end_ms,
             row.parent_id, row.record, row.spec, clean_text(row.request_id), labels,

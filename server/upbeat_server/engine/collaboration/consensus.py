@@ -113,7 +113,7 @@ class ConsensusReducer:
             return None
         if self._mode.aggregate:
             return None if left else self._aggregated(values)
-        coming = self._outlook.weight_max(left, self._poll.voted)
+        coming = self._outlook.weight_max(left, self._poll.casts)
         is_won = self._rule.is_won(values, coming) or (
             # With nothing else to turn to, the heaviest value wins whether it meets the rule or not.
             self._mode.on_no_consensus == TIE_BREAK
@@ -127,7 +127,7 @@ class ConsensusReducer:
     @property
     def _best_ballot(self) -> Place:
         """What the best of further ballots could do for its value in a tie."""
-        return 0, -self._outlook.weight_max(1, self._poll.voted), self._poll.lowest_ordinal
+        return 0, -self._outlook.weight_max(1, self._poll.casts), self._poll.lowest_ordinal
 
     def _is_hopeless(self, values: list[Value], left: int) -> bool:
         """Whether neither ``left`` further ballots nor anything that could follow them can decide."""
@@ -138,7 +138,7 @@ class ConsensusReducer:
             return True
         if self._mode.aggregate or self._mode.on_no_consensus in {TIE_BREAK, JUDGE}:
             return False
-        coming = self._outlook.weight_max(left, self._poll.voted)
+        coming = self._outlook.weight_max(left, self._poll.casts)
         return self._poll.is_settled and self._rule.is_lost(values, coming)
 
     def _go_on(self, values: list[Value]) -> list[Move]:

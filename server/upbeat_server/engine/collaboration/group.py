@@ -171,6 +171,8 @@ class Group:
     def taken_seats(self, key: str) -> set[str]:
         """Agents that siblings of the same panel have, or had."""
         panel = self.panels.get(self.seats.get(key, ""), {})
+        if key not in panel:  # It was never handed out.
+            return set(panel.values())
         return {agent_id for other, agent_id in panel.items() if other != key}
 
     def sit(self, key: str, agent_id: str) -> None:

@@ -92,11 +92,6 @@ class Poll:
         """The lowest that a ballot can have that comes, or is asked for next."""
         return min(self.outstanding.values(), default=self._asked)
 
-    @property
-    def voted(self) -> set[str]:
-        """The agents whose valid ballots are in."""
-        return {cast.agent_id for cast in self.casts}
-
     def values(self) -> list[Value]:
         """The count so far."""
         return count(self.casts, self._mode)

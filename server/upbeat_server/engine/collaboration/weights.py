@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Iterable
 
     from upbeat_server.engine.collaboration.mode import Facts
+    from upbeat_server.engine.collaboration.tally import Cast
     from upbeat_server.engine.model import Consensus
 
 UNIT = 1_000_000
@@ -50,10 +51,13 @@ class Outlook:
         ]
         self._heaviest_first = sorted(heavier, reverse=True)
 
-    def weight_max(self, ballots: int, voted: Container[str]) -> int:
+    def weight_max(self, ballots: int, casts: Iterable[Cast]) -> int:
         """The most that so many further ballots weigh; agents that have voted vote once, if distinct."""
+        if not self._heaviest_first:
+            return ballots * self._other
         if not self._distinct:
-            return ballots * (self._heaviest_first[0][0] if self._heaviest_first else self._other)
+            return ballots * self._heaviest_first[0][0]
+        voted = {cast.agent_id for cast in casts}
         total, left = 0, ballots
         for weight, agent_id in self._heaviest_first:
             if not left:
