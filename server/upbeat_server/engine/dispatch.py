@@ -50,9 +50,10 @@ def dispatch(engine: Engine, now_ms: int, pressure: float = 0.0) -> None:
         engine.turn_wanted_ms = now_ms
     recalled = _recall_aside(engine, now_ms) if engine.asides else 0
     left = HAND_OUTS_MAX
+    depths = engine.queue.depth_by_priority
     for priority in CLASSES:
         best = engine.queue.ready[priority].best
-        while left:
+        while left and depths[priority]:
             found = best()
             if found is None:
                 break

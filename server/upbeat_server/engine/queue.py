@@ -372,7 +372,7 @@ class Queue:
     @property
     def key_count(self) -> int:
         """Fairness keys over all classes."""
-        return sum(len(keys) for keys in self.keys.values())
+        return sum(map(len, self.keys.values()))
 
     def sweep_keys(self) -> None:
         """Forget the idle keys whose debt their class has caught up with."""

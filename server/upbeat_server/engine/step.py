@@ -102,7 +102,8 @@ def _end_turn(engine: Engine, event: TurnEnded, now_ms: int) -> None:
     timeouts.fire(engine, now_ms)
     groups.settle(engine, now_ms)  # What follows from what ended is handed out in the same turn.
     dispatch(engine, now_ms, event.pressure)
-    delivery.end_turn(engine, now_ms)
+    if engine.bus.subscriptions:
+        delivery.end_turn(engine, now_ms)
     if now_ms >= engine.purge_due_ms:
         retention = engine.limits.retention
         engine.purge_due_ms = now_ms + retention.purge_interval_ms

@@ -46,7 +46,9 @@ def batch_of(namespace: Namespace) -> NamespaceBatch:
         )
     engine = namespace.engine
     rows = list(encoded.values())
-    notes = [(kind, key, value) for (kind, key), value in namespace.notes.items()]
+    notes: list[tuple[str, str, bytes | None]] = []
+    if namespace.notes:
+        notes = [(kind, key, value) for (kind, key), value in namespace.notes.items()]
     return NamespaceBatch(namespace.name, engine.epoch, namespace.now_ms(), engine.revision, rows, notes)
 
 
@@ -54,7 +56,7 @@ def publish(namespace: Namespace) -> None:
     """Tell the watches what the commit changed."""
     rows = list(namespace.encoded.values())  # By revision, as the batch was.
     dirty = namespace.dirty
-    tasks = [dirty[task_id] for task_id in namespace.encoded]
+    tasks = list(map(dirty.__getitem__, namespace.encoded))
     commit = commit_of(tasks, rows)
     for task in tasks:
         task.stored_state = task.record.state

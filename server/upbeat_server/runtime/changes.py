@@ -6,6 +6,7 @@ is made until then.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from upbeat_server.engine.model import TaskSpec
     from upbeat_server.engine.task import Task
     from upbeat_server.store.store import TaskRow
+
+_spec, _stored_state, _revision = map(attrgetter, ("spec", "stored_state", "record.revision"))
 
 CHANGE_BYTES = 256
 """What is held on to for a change besides its record and its spec."""
@@ -87,8 +90,8 @@ def commit_of(tasks: list[Task], rows: list[TaskRow]) -> Commit:
     """The commit of these tasks, by revision, none of which has changed since; each has its row."""
     return Commit(
         rows,
-        [task.spec for task in tasks],
-        [task.stored_state for task in tasks],
-        [task.record.revision for task in tasks],
+        list(map(_spec, tasks)),
+        list(map(_stored_state, tasks)),
+        list(map(_revision, tasks)),
         [len(row.record) + task.spec_size + CHANGE_BYTES for task, row in zip(tasks, rows, strict=True)],
     )

@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from upbeat_server.runtime.bell import Bell
+
 if TYPE_CHECKING:
     from upbeat_server.engine.events import Event
     from upbeat_server.runtime.bounds import LoopBounds
@@ -43,14 +45,10 @@ class Inbox:
         self._ready: deque[Namespace] = deque()
         self._room = asyncio.Event()
         self._room.set()
-        self.arrived = asyncio.Event()
+        self.arrived = Bell()
         self.items = 0
         self.size = 0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether calls are refused and streams wait."""
-        return self.items >= self._items_max or self.size >= self._bytes_max
+        self.is_full = False  # Whether calls are refused and streams wait.
 
     def offer(self, namespace: Namespace, event: Event, items: int, size: int = 0) -> bool:
         """Take an event unless the inbox is full."""
@@ -70,9 +68,10 @@ class Inbox:
         namespace.letters.append(Letter(event, items, size, done))
         self.items += items
         self.size += size
-        if self.is_full:
+        if self.items >= self._items_max or self.size >= self._bytes_max:
+            self.is_full = True
             self._room.clear()
-        self.arrived.set()
+        self.arrived.ring()
 
     async def room(self) -> None:
         """Wait until there is room."""
@@ -113,5 +112,6 @@ class Inbox:
     def _forget(self, letter: Letter) -> None:
         self.items -= letter.items
         self.size -= letter.size
-        if not self._room.is_set() and not self.is_full:
+        if self.is_full and self.items < self._items_max and self.size < self._bytes_max:
+            self.is_full = False
             self._room.set()

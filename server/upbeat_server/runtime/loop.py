@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from upbeat_server.store.store import Store
 
 log = structlog.get_logger("upbeat.runtime")
+WAIT_MAX_MS = 3_600_000
 STALL_S = 1.0
 """After a commit this long, timers wait until everything that arrived meanwhile was stepped."""
 
@@ -84,10 +85,19 @@ class Loop:
         self._broken: list[Namespace] = []
         self._after: list[tuple[Namespace, Done]] = []
         self._has_stalled = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_rings_at = 0.0  # Of the event loop's time.
         self._streams_ran = False  # Since the turn that is being made began to wait for its commit.
 
     async def run(self) -> None:
         """Make turns as long as there is something to do; ends after ``stop``."""
+        try:
+            await self._make_turns()
+        finally:
+            if self._alarm is not None:
+                self._alarm.cancel()
+
+    async def _make_turns(self) -> None:
         while not self._stopping.is_set():
             if not self._inbox.items:
                 await self._wait()
@@ -106,34 +116,43 @@ class Loop:
     def stop(self) -> None:
         """End after the turn that is being made."""
         self._stopping.set()
-        self._inbox.arrived.set()
+        self._inbox.arrived.ring()
 
     def wake(self) -> None:
         """Make a turn now: the clock may have moved."""
-        self._inbox.arrived.set()
+        self._inbox.arrived.ring()
 
     async def _wait(self) -> None:
         """Wait for an event, or until an engine wants to be woken."""
-        arrived = self._inbox.arrived
         now_ms = self._clock.now_ms()
-        wakes_ms = [namespace.engine.next_wake_ms for namespace in self.namespaces.values()]
-        timer: asyncio.TimerHandle | None = None
-        if wakes_ms:
-            delay_ms = min(max(min(wakes_ms) - now_ms, 0), 3_600_000)
-            timer = asyncio.get_running_loop().call_later(delay_ms / 1_000, arrived.set)
-        try:
-            await arrived.wait()
-        finally:
-            if timer is not None:
-                timer.cancel()
+        wake_ms = now_ms + WAIT_MAX_MS
+        for namespace in self.namespaces.values():
+            wake_ms = min(wake_ms, namespace.engine.next_wake_ms)
+        self._set_alarm(max(wake_ms - now_ms, 0) / 1_000)
+        await self._inbox.arrived.wait()
+
+    def _set_alarm(self, delay_s: float) -> None:
+        """Wake up by then. An alarm that rings before is left as it is, for to move it with every
+        wait would cost more than to look in vain once.
+        """
+        rings_at = self._time() + delay_s
+        if self._alarm is not None:
+            if self._alarm_rings_at <= rings_at:
+                return
+            self._alarm.cancel()
+        self._alarm_rings_at = rings_at
+        self._alarm = asyncio.get_running_loop().call_later(delay_s, self._ring_alarm)
+
+    def _ring_alarm(self) -> None:
+        self._alarm = None
+        self._inbox.arrived.ring()
 
     async def _turn(self) -> None:
         started = self._time()
-        self._inbox.arrived.clear()
         events, touched = self._drain(started)
         pressure = self._pressure.measure()
         for namespace in self.namespaces.values():
-            if namespace in touched or namespace.engine.next_wake_ms <= namespace.now_ms():
+            if namespace in touched or namespace.engine.next_wake_ms <= self._clock.now_ms():
                 touched[namespace] = None
                 self._step(namespace, TurnEnded(self._clock.entropy(), pressure))
                 events += 1
@@ -178,7 +197,7 @@ class Loop:
         if namespace in self._broken:
             return
         try:
-            namespace.commands += step(namespace.engine, event, namespace.now_ms())
+            namespace.commands += step(namespace.engine, event, self._clock.now_ms())
         except Exception:
             # A defect: what is in memory can no longer be trusted, what is in the store can.
             log.exception("engine_broke", namespace=namespace.name, event_type=type(event).__name__)
@@ -233,7 +252,10 @@ class Loop:
                 return False
             else:
                 ended = self._time()
-                self.observer.committed(ended - attempt_started, sum(len(batch.rows) for batch in batches))
+                rows = 0
+                for batch in batches:
+                    rows += len(batch.rows)
+                self.observer.committed(ended - attempt_started, rows)
                 self._has_stalled = ended - started > STALL_S
                 self.commits += 1
                 self.mark_healthy()

@@ -50,7 +50,7 @@ class Grade(msgspec.Struct):
 class Grades:
     """All grades of a namespace. ``changed`` names the pairs whose grade is not durable yet."""
 
-    __slots__ = ("by_type", "changed", "count", "forgotten", "tasks", "tasks_changed")
+    __slots__ = ("by_type", "changed", "count", "forgotten", "is_changed", "tasks", "tasks_changed")
 
     def __init__(self) -> None:
         self.by_type: dict[str, dict[str, Grade]] = {}
@@ -59,6 +59,7 @@ class Grades:
         self.changed: dict[tuple[str, str], None] = {}
         self.tasks_changed: dict[int, None] = {}
         self.forgotten: list[tuple[str, str]] = []
+        self.is_changed = False  # Whether there are notes to take.
 
     def learn(self, task_type: str, agent_id: str, *, correct: bool) -> Grade:
         """Count one outcome."""
@@ -72,6 +73,7 @@ class Grades:
         grade.graded += 1
         grade.correct += correct
         self.changed[task_type, agent_id] = None
+        self.is_changed = True
         return grade
 
     def grade_task(self, task_id: int, task_type: str, agent_id: str, *, correct: bool) -> Grade:
@@ -79,6 +81,7 @@ class Grades:
         before = self.tasks.pop(task_id, None)
         self.tasks[task_id] = correct
         self.tasks_changed[task_id] = None
+        self.is_changed = True
         if len(self.tasks) > TASKS_MAX:
             oldest = next(iter(self.tasks))
             del self.tasks[oldest]
@@ -119,11 +122,6 @@ class Grades:
 
     # What is durable.
 
-    @property
-    def is_changed(self) -> bool:
-        """Whether there are notes to take."""
-        return bool(self.changed or self.tasks_changed or self.forgotten)
-
     def take_notes(self) -> Iterator[tuple[str, str, bytes | None]]:
         """What changed since the last time, as (kind, key, value); None removes."""
         for task_type, agent_id in self.forgotten:
@@ -137,6 +135,7 @@ class Grades:
         self.forgotten.clear()
         self.changed.clear()
         self.tasks_changed.clear()
+        self.is_changed = False
 
     def restore(self, notes: Iterable[tuple[str, str, bytes]]) -> None:
         """Take over what was durable."""
