@@ -21,15 +21,14 @@ class Bell:
     def ring(self) -> None:
         """Wake whoever waits."""
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():  # Who waited may have been cancelled.
+                waiter.set_result(None)
 
-    async def wait(self) -> None:
-        """Wait for the next ring. Only one may wait."""
+    def wait(self) -> asyncio.Future[None]:
+        """The next ring, to be awaited at once. Only one may wait."""
         if self._loop is None:  # Looked up once: it asks the kernel for the process id.
             self._loop = asyncio.get_running_loop()
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter

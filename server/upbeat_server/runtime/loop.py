@@ -91,16 +91,10 @@ class Loop:
 
     async def run(self) -> None:
         """Make turns as long as there is something to do; ends after ``stop``."""
-        try:
-            await self._make_turns()
-        finally:
-            if self._alarm is not None:
-                self._alarm.cancel()
-
-    async def _make_turns(self) -> None:
         while not self._stopping.is_set():
             if not self._inbox.items:
-                await self._wait()
+                self._set_alarm()
+                await self._inbox.arrived.wait()
             self._streams_ran = False
             try:
                 await self._turn()
@@ -112,6 +106,8 @@ class Loop:
             # Readers and writers of streams run between turns, or else while a commit is in flight.
             if not self._streams_ran:
                 await asyncio.sleep(0)
+        if self._alarm is not None:
+            self._alarm.cancel()
 
     def stop(self) -> None:
         """End after the turn that is being made."""
@@ -122,19 +118,17 @@ class Loop:
         """Make a turn now: the clock may have moved."""
         self._inbox.arrived.ring()
 
-    async def _wait(self) -> None:
-        """Wait for an event, or until an engine wants to be woken."""
+    def _set_alarm(self) -> None:
+        """Make a turn when an engine wants to be woken, whatever comes or not.
+
+        An alarm that rings before is left as it is: to move it with every wait would cost more than to
+        look in vain once.
+        """
         now_ms = self._clock.now_ms()
         wake_ms = now_ms + WAIT_MAX_MS
         for namespace in self.namespaces.values():
             wake_ms = min(wake_ms, namespace.engine.next_wake_ms)
-        self._set_alarm(max(wake_ms - now_ms, 0) / 1_000)
-        await self._inbox.arrived.wait()
-
-    def _set_alarm(self, delay_s: float) -> None:
-        """Wake up by then. An alarm that rings before is left as it is, for to move it with every
-        wait would cost more than to look in vain once.
-        """
+        delay_s = max(wake_ms - now_ms, 0) / 1_000
         rings_at = self._time() + delay_s
         if self._alarm is not None:
             if self._alarm_rings_at <= rings_at:

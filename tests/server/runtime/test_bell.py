@@ -10,7 +10,11 @@ from upbeat_server.runtime.bell import Bell
 
 async def waiting(bell: Bell) -> asyncio.Task[None]:
     """A task that has come to wait."""
-    task = asyncio.create_task(bell.wait())
+
+    async def wait() -> None:
+        await bell.wait()
+
+    task = asyncio.create_task(wait())
     await asyncio.sleep(0)
     return task
 
