@@ -126,6 +126,8 @@ def _has_room_for_signatures(engine: Engine, spec: TaskSpec) -> bool:
     What the children of others will require counts as if they were there.
     """
     live, expected = engine.queue.signatures, engine.expected.counts
+    if not expected and spec.collaboration is None:  # Then it is known that it is not live.
+        return len(live) < engine.limits.bounds.signatures_max
     new = 0
     for needed in engine.expected.of(spec):
         if needed not in live and needed not in expected:

@@ -177,9 +177,11 @@ class Engine:
         requirement = requirement_of(spec)
         signature = self.queue.signatures.get(requirement)
         if signature is None:
-            signature = Signature(requirement, predicate)
+            signature = self.queue.idle.pop(requirement, None)
+            if signature is None:
+                signature = Signature(requirement, predicate)
+                self.fleet.watch_for(signature)
             self.queue.signatures[requirement] = signature
-            self.fleet.watch_for(signature)
         return signature
 
     def _enter(self, task: Task) -> None:
@@ -277,9 +279,10 @@ class Engine:
         signature = task.signature
         signature.live -= 1
         if not signature.live:
-            del self.queue.signatures[signature.requirement]
-            self.fleet.unwatch(signature)
-            signature.lanes.clear()  # They know it as well: nothing is left to the collector.
+            forgotten = self.queue.rest(signature)
+            if forgotten is not None:
+                self.fleet.unwatch(forgotten)
+                forgotten.lanes.clear()  # They know it as well: nothing is left to the collector.
 
     def fail(self, task: Task, error: Error, now_ms: int) -> None:
         """End a task as FAILED."""

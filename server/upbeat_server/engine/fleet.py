@@ -214,11 +214,13 @@ class Fleet:
 
     def watch_for(self, signature: Signature) -> None:
         """Match a new signature against the fleet, in the turns to come."""
+        signature.is_watched = True
         self.of_type.setdefault(signature.requirement[0], {})[signature] = None
         self._matching.append(self._pairs_of_signature(signature))
 
     def unwatch(self, signature: Signature) -> None:
         """Forget a signature that no live task has."""
+        signature.is_watched = False
         task_type = signature.requirement[0]
         of_type = self.of_type[task_type]
         del of_type[signature]
@@ -254,7 +256,7 @@ class Fleet:
         return True
 
     def _match(self, signature: Signature, profile: Profile) -> None:
-        if not signature.live or not profile.agents or signature in profile.signatures:
+        if not signature.is_watched or not profile.agents or signature in profile.signatures:
             return  # One of the two is gone, or the other one's turn matched them.
         if profile.satisfies(signature):
             profile.signatures[signature] = None

@@ -140,6 +140,10 @@ def _queue(engine: Engine) -> Iterator[str]:
     )
     if any(pending[key] != signature.pending for key, signature in engine.queue.signatures.items()):
         yield "signatures miscount their pending tasks"
+    for signature in engine.queue.idle.values():
+        depth = sum(lane.depth for lane in signature.lanes.values())
+        if signature.live or signature.aside or depth or not signature.is_watched:
+            yield f"a signature without a task is not idle: {signature.requirement}"
 
 
 def _indexes(engine: Engine) -> Iterator[str]:

@@ -40,6 +40,9 @@ DEADLINE_MARGIN = 1.5
 READY_ENTRIES_MAX = 4_096
 """Entries after which superseded ones are cleaned out; live lanes are far fewer."""
 
+IDLE_MAX = 64
+"""Signatures without a task that are kept matched: a turn may look at all that an agent satisfies."""
+
 CLASSES = (Priority.CRITICAL, Priority.HIGH, Priority.NORMAL, Priority.LOW)
 
 
@@ -54,6 +57,7 @@ class Signature:
     __slots__ = (
         "aside",
         "free_profiles",
+        "is_watched",
         "lanes",
         "live",
         "pending",
@@ -67,6 +71,7 @@ class Signature:
         self.predicate = predicate
         self.live = 0  # Unfinished tasks with this requirement,
         self.pending = 0  # and those of them that are PENDING.
+        self.is_watched = False  # Whether the fleet matches it.
         self.profiles: dict[Profile, None] = {}
         self.free_profiles: dict[Profile, None] = {}
         self.lanes: dict[int, Lane] = {}
@@ -238,16 +243,28 @@ class Ready:
 class Queue:
     """All queued tasks of a namespace."""
 
-    __slots__ = ("_stamp", "_swept_at", "class_virtual", "depth_by_priority", "keys", "ready", "signatures")
+    __slots__ = (
+        "_stamp", "_swept_at", "class_virtual", "depth_by_priority", "idle", "keys", "ready", "signatures",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self.signatures: dict[Requirement, Signature] = {}
+        self.signatures: dict[Requirement, Signature] = {}  # Those that live tasks have.
+        self.idle: dict[Requirement, Signature] = {}  # Of tasks that have ended, the longest idle first.
         self.keys: dict[int, dict[str, FairnessKey]] = {priority: {} for priority in CLASSES}
         self.class_virtual: dict[int, float] = dict.fromkeys(CLASSES, 0.0)
         self.depth_by_priority: dict[int, int] = dict.fromkeys(CLASSES, 0)
         self.ready: dict[int, Ready] = {priority: Ready() for priority in CLASSES}
         self._stamp = 0
         self._swept_at: list[float] = []
+
+    def rest(self, signature: Signature) -> Signature | None:
+        """The last task of a signature has ended: it is kept a while, for most come again.
+
+        Answers the one that makes room for it, to be forgotten.
+        """
+        del self.signatures[signature.requirement]
+        self.idle[signature.requirement] = signature
+        return self.idle.pop(next(iter(self.idle))) if len(self.idle) > IDLE_MAX else None
 
     def push(self, task: Task, expected_ms: float) -> None:
         """Queue a task whose record is QUEUED."""

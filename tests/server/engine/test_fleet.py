@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.lines import frame, hello, offer, result, spec_of, submission, submit, withdraw
 from tests.support.play import Play
+from upbeat_server.engine import queue
 from upbeat_server.engine.dispatch import PAIRS_MAX
 from upbeat_server.engine.events import AttemptEnded, TasksSubmitted
 from upbeat_server.engine.fleet import CANDIDATES_MAX
@@ -61,14 +64,39 @@ def test_equal_agents_share_a_profile_that_goes_with_the_last_of_them(play: Play
     assert play.skip().engine.fleet._of_capability == {}
 
 
-def test_requirements_are_forgotten_with_their_last_task(play: Play) -> None:
+def test_requirements_stay_matched_a_while_after_their_last_task(play: Play) -> None:
     play >> hello("a1") >> submit("t1") >> submit("t2", selector="region=eu")
     play >> result("t1.1")
-    assert [key[2] for key in play.skip().engine.queue.signatures] == ["region=eu"]
-    assert sum(len(profile.signatures) for profile in play.engine.fleet.profiles.values()) == 0
+    known = play.skip().engine.queue
+    assert ([key[2] for key in known.signatures], [key[2] for key in known.idle]) == (["region=eu"], [""])
+    (profile,) = play.engine.fleet.profiles.values()
+    assert [signature.requirement[2] for signature in profile.signatures] == [""]
+    play >> submit("t3") << "assign t3.1 to a1"
+    assert (len(known.signatures), known.idle) == (2, {})
+    play.skip()
 
 
-def test_a_requirement_that_comes_again_is_matched_anew(play: Play) -> None:
+def test_an_agent_that_came_while_nobody_asked_is_matched_as_well(play: Play) -> None:
+    play >> hello("a1") >> submit("t1") >> result("t1.1") >> frame("a1", goodbye=True)
+    play >> hello("a2", labels={"region": "eu"})
+    play.skip() >> submit("t2") << "assign t2.1 to a2"
+
+
+def test_the_requirement_without_a_task_for_the_longest_time_is_forgotten(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "IDLE_MAX", 2)
+    play >> hello("a1", offers=("work", "w0", "w1", "w2"))
+    for number in range(3):
+        play >> submit(f"t{number}", type=f"w{number}") >> result(f"t{number}.1")
+    assert [key[0] for key in play.skip().engine.queue.idle] == ["w1", "w2"]
+    assert list(play.engine.fleet.of_type) == ["w1", "w2"]
+    (profile,) = play.engine.fleet.profiles.values()
+    assert [signature.requirement[0] for signature in profile.signatures] == ["w1", "w2"]
+    play >> submit("t3", type="w0") << "assign t3.1 to a1"
+
+
+def test_a_requirement_that_comes_again_is_still_matched(play: Play) -> None:
     play >> hello("a1")
     for number in range(3):
         play >> submit(f"t{number}") >> result(f"t{number}.1")
