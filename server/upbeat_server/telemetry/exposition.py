@@ -9,6 +9,7 @@ format they would be families of their own.
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client.exposition import choose_encoder
@@ -58,11 +59,13 @@ async def expose(registry: Collector, accept: str) -> tuple[bytes, str]:
 def _pieces(registry: Collector) -> Iterator[tuple[Piece, bool]]:
     """All families in pieces, and whether each is the first of its family."""
     for family in registry.collect():
-        samples = family.samples
-        for first in range(0, max(len(samples), 1), SLICE_SAMPLES):
+        samples = iter(family.samples)
+        is_first = True
+        while (some := list(islice(samples, SLICE_SAMPLES))) or is_first:
             part = Metric(family.name, family.documentation, family.type, family.unit)
-            part.samples = samples[first : first + SLICE_SAMPLES]
-            yield Piece(part), not first
+            part.samples = some
+            yield Piece(part), is_first
+            is_first = False
 
 
 def _without_head(text: bytes) -> bytes:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OTHER: Final = "other"
 COLLABORATION: Final = "collaboration"
 """Where collaborations count, which have no type; their children have."""
-NAMED_MAX: Final = 1_000
+NAMED_MAX: Final = 500
 """Types that are named over all namespaces: each is some 50 series for each priority that it has."""
 
 TASK_SECONDS: Final[tuple[float, ...]] = (

@@ -1,28 +1,35 @@
-"""How long tasks wait, run and take and what they use, by priority and type, read when somebody scrapes."""
+"""How long tasks wait, run and take and what they use, by priority and type, read when somebody scrapes.
+
+These are most of the samples of a server with many namespaces and types, so they are made while the
+scrape is written, not before.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
-from upbeat_server.engine.model import FINISHED, NO_USAGE, Priority, TaskState
-from upbeat_server.telemetry.families import NAMESPACE
+from upbeat_server.engine.model import FINISHED, Priority, TaskState
+from upbeat_server.telemetry.families import NAMESPACE, histogram_samples, lazy
 from upbeat_server.telemetry.task_figures import COLLABORATION
 from upbeat_server.telemetry.windows import Buckets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from prometheus_client.metrics_core import Metric
 
-    from upbeat_server.engine.model import Usage
     from upbeat_server.telemetry.recorder import Recorder
     from upbeat_server.telemetry.task_figures import TaskFigures
 
 BY_TYPE: Final = (*NAMESPACE, "type")
 BY_PRIORITY: Final = (*NAMESPACE, "priority", "type")
+
+WAIT: Final = "upbeat_task_wait_seconds"
+RUN: Final = "upbeat_task_run_seconds"
+TOTAL: Final = "upbeat_task_total_seconds"
 
 
 class TaskCollector(Collector):
@@ -37,59 +44,87 @@ class TaskCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The figures as they are."""
-        finished = CounterMetricFamily(
-            "upbeat_tasks_finished", "Tasks that ended.", labels=(*BY_PRIORITY, "state")
+        every = [
+            ((namespace, Priority(priority).name, task_type), typed)
+            for namespace, figures in self._recorder.namespaces.items()
+            for priority, task_type, typed in figures.typed.items()
+        ]
+        # Agents never hold a collaboration: its children wait, run and have told what they used.
+        held = [(place, typed) for place, typed in every if place[2] != COLLABORATION]
+        by_type: dict[tuple[str, str], list[TaskFigures]] = {}
+        for (namespace, _, task_type), typed in held:
+            by_type.setdefault((namespace, task_type), []).append(typed)
+        purged = [(namespace, figures.purged) for namespace, figures in self._recorder.namespaces.items()]
+        return (
+            lazy("upbeat_tasks_finished", "Tasks that ended.", "counter", lambda: _finished(every)),
+            lazy(
+                "upbeat_tasks_purged",
+                "Finished tasks forgotten because of their age or number.",
+                "counter",
+                lambda: (
+                    Sample("upbeat_tasks_purged_total", {"namespace": namespace}, count)
+                    for namespace, count in purged
+                ),
+            ),
+            lazy(
+                WAIT,
+                "In the queue before the first lease.",
+                "histogram",
+                lambda: histogram_samples(WAIT, BY_PRIORITY, ((place, typed.wait) for place, typed in held)),
+            ),
+            lazy(
+                RUN,
+                "Accepted attempts.",
+                "histogram",
+                lambda: histogram_samples(RUN, BY_TYPE, ((p, _runs(typed)) for p, typed in by_type.items())),
+            ),
+            lazy(
+                TOTAL,
+                "From submission to the end.",
+                "histogram",
+                lambda: histogram_samples(TOTAL, BY_PRIORITY, ((p, typed.total) for p, typed in every)),
+            ),
+            lazy(
+                "upbeat_tokens",
+                "Tokens that agents reported for tasks that ended.",
+                "counter",
+                lambda: _tokens(by_type),
+            ),
+            lazy(
+                "upbeat_cost",
+                "Cost that agents reported for tasks that ended, in currency units.",
+                "counter",
+                lambda: _cost(by_type),
+            ),
         )
-        purged = CounterMetricFamily(
-            "upbeat_tasks_purged",
-            "Finished tasks forgotten because of their age or number.",
-            labels=NAMESPACE,
-        )
-        total = HistogramMetricFamily(
-            "upbeat_task_total_seconds", "From submission to the end.", labels=BY_PRIORITY
-        )
-        for namespace, figures in self._recorder.namespaces.items():
-            purged.add_metric((namespace,), figures.purged)
-            for priority, task_type, typed in figures.typed.items():
-                place = (namespace, Priority(priority).name, task_type)
-                for state in FINISHED:
-                    finished.add_metric((*place, TaskState(state).name), typed.ended[state])
-                total.add_metric(place, typed.total.cumulative(), typed.total.sum)
-        yield from (finished, purged, total)
-        yield from self._worked()
 
-    def _worked(self) -> Iterable[Metric]:
-        """What only agents do. They never hold a collaboration: its children count, and their usage."""
-        wait = HistogramMetricFamily(
-            "upbeat_task_wait_seconds", "In the queue before the first lease.", labels=BY_PRIORITY
-        )
-        run = HistogramMetricFamily("upbeat_task_run_seconds", "Accepted attempts.", labels=BY_TYPE)
-        tokens = CounterMetricFamily(
-            "upbeat_tokens",
-            "Tokens that agents reported, by tasks that ended.",
-            labels=(*BY_TYPE, "direction"),
-        )
-        cost = CounterMetricFamily(
-            "upbeat_cost", "Cost that agents reported, in currency units.", labels=BY_TYPE
-        )
-        for namespace, figures in self._recorder.namespaces.items():
-            typed = [item for item in figures.typed.items() if item[1] != COLLABORATION]
-            for priority, task_type, kept in typed:
-                place = (namespace, Priority(priority).name, task_type)
-                wait.add_metric(place, kept.wait.cumulative(), kept.wait.sum)
-            for task_type, (runs, usage) in _by_type(typed).items():
-                run.add_metric((namespace, task_type), runs.cumulative(), runs.sum)
-                tokens.add_metric((namespace, task_type, "input"), usage.input_tokens)
-                tokens.add_metric((namespace, task_type, "output"), usage.output_tokens)
-                cost.add_metric((namespace, task_type), usage.cost_micros / 1e6)
-        return wait, run, tokens, cost
+
+def _finished(every: Iterable[tuple[tuple[str, str, str], TaskFigures]]) -> Iterator[Sample]:
+    for place, typed in every:
+        for state in FINISHED:
+            labels = dict(zip(BY_PRIORITY, place, strict=True)) | {"state": TaskState(state).name}
+            yield Sample("upbeat_tasks_finished_total", labels, typed.ended[state])
 
 
-def _by_type(typed: Iterable[tuple[int, str, TaskFigures]]) -> dict[str, tuple[Buckets, Usage]]:
-    """Runs and usage over all priorities."""
-    sums: dict[str, tuple[Buckets, Usage]] = {}
-    for _, task_type, figures in typed:
-        runs, usage = sums.get(task_type) or (Buckets(figures.run.bounds), NO_USAGE)
-        runs.merge(figures.run)
-        sums[task_type] = runs, usage.plus(figures.usage)
-    return sums
+def _runs(typed: Iterable[TaskFigures]) -> Buckets:
+    """The runs of a type over all priorities."""
+    first, *others = [figures.run for figures in typed]
+    runs = Buckets(first.bounds)
+    for buckets in (first, *others):
+        runs.merge(buckets)
+    return runs
+
+
+def _tokens(by_type: dict[tuple[str, str], list[TaskFigures]]) -> Iterator[Sample]:
+    for place, typed in by_type.items():
+        labels = dict(zip(BY_TYPE, place, strict=True))
+        read = sum(figures.usage.input_tokens for figures in typed)
+        written = sum(figures.usage.output_tokens for figures in typed)
+        yield Sample("upbeat_tokens_total", {**labels, "direction": "input"}, read)
+        yield Sample("upbeat_tokens_total", {**labels, "direction": "output"}, written)
+
+
+def _cost(by_type: dict[tuple[str, str], list[TaskFigures]]) -> Iterator[Sample]:
+    for place, typed in by_type.items():
+        cost = sum(figures.usage.cost_micros for figures in typed) / 1e6
+        yield Sample("upbeat_cost_total", dict(zip(BY_TYPE, place, strict=True)), cost)

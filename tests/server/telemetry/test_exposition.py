@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -15,9 +15,11 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from upbeat_server.telemetry import exposition
 from upbeat_server.telemetry.exposition import expose
+from upbeat_server.telemetry.families import lazy
 
 TEXT = ""
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -69,3 +71,25 @@ async def test_others_run_while_a_scrape_is_written(
         await asyncio.sleep(0)
         turns += 1
     assert turns > 20
+
+
+async def test_samples_of_a_long_family_are_made_while_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exposition, "SLICE_S", 0.0)
+    monkeypatch.setattr(exposition, "SLICE_SAMPLES", 10)
+    made: list[int] = []
+
+    def samples() -> Iterator[Sample]:
+        for number in range(100):
+            made.append(number)
+            yield Sample("many_total", {"number": str(number)}, number)
+
+    class Many(Collector):
+        def collect(self) -> Iterable[Metric]:
+            return (lazy("many", "Many samples.", "counter", samples),)
+
+    scrape = asyncio.ensure_future(expose(Many(), TEXT))
+    await asyncio.sleep(0)
+    assert 0 < len(made) < 100
+    text, _ = await scrape
+    assert text.count(b"\nmany_total{") == 100
+    assert text.count(b"# TYPE") == 1
