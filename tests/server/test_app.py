@@ -21,6 +21,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from tests.support.certificates import Authority, needs_openssl
 from tests.support.http_call import get
+from tests.support.runtime import settle, until
 from tests.support.scripted import failure_of, reason_of
 from upbeat.v1 import (
     agent_service_pb2,
@@ -40,6 +41,7 @@ from upbeat_server.config import Auth, Listen, ServiceSettings, Settings, StoreS
 from upbeat_server.engine import reasons
 from upbeat_server.rpc.keda import externalscaler_pb2
 from upbeat_server.rpc.reflection import V1, V1ALPHA
+from upbeat_server.telemetry import loop_lag
 
 PATIENCE_S = 30
 LOCAL = Listen(grpc="127.0.0.1:0", http="127.0.0.1:0")
@@ -84,6 +86,17 @@ async def running(app: App) -> AsyncIterator[Any]:
 
 def health_of(channel: grpc.aio.Channel) -> Any:
     return HealthStub(channel)
+
+
+async def test_the_event_loop_is_watched_while_the_server_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_lag, "PERIOD_S", 0.0)
+    app = App(settings(service=ServiceSettings(drain_ms=0, metric_types_max=0)))
+    async with running(app):
+        await until(lambda: sum(app._lag.seconds.counts))
+        assert "upbeat_event_loop_lag_seconds_count" in (await get(app.http_port, "/metrics")).body
+    woken = sum(app._lag.seconds.counts)
+    await settle()
+    assert sum(app._lag.seconds.counts) == woken
 
 
 async def test_a_started_server_is_ready_everywhere() -> None:

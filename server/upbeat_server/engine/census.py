@@ -67,7 +67,7 @@ class Census(msgspec.Struct):
 def census(engine: Engine, now_ms: int) -> Census:
     """Count. Costs as much as there are agents, lanes, fairness keys and tasks that stepped aside."""
     agents = engine.fleet.agents.values()
-    # One loop for each figure: ten thousand agents are counted by the library three times as fast.
+    # A pass for each figure, each of them the interpreter's own, takes two thirds of one loop of ours.
     states = Counter([agent.state for agent in agents])
     counters = engine.counters
     return Census(
