@@ -21,12 +21,19 @@ class DemandWatch:
     def __init__(self, watches: DemandWatches) -> None:
         self._watches = watches
         self._signal = asyncio.Event()
+        self._over = asyncio.Event()
         self._refusal: Refusal | None = None
 
     async def turned(self) -> None:
         """Wait for a turn since this was called last. Raises Refused when the watch was ended."""
         await self._signal.wait()
         self._signal.clear()
+        if self._refusal is not None:
+            raise Refused(self._refusal)
+
+    async def over(self) -> None:
+        """Wait until the watch is ended, then raise Refused."""
+        await self._over.wait()
         if self._refusal is not None:
             raise Refused(self._refusal)
 
@@ -38,6 +45,7 @@ class DemandWatch:
         """End the watch."""
         self._refusal = refusal
         self._signal.set()
+        self._over.set()
 
     def close(self) -> None:
         """The reader is gone. Idempotent."""

@@ -32,9 +32,15 @@ async def test_a_watch_ends_with_its_namespace_and_is_closed_once() -> None:
     other.close()
     other.close()
     assert watches.count == 1
+    over = asyncio.ensure_future(watch.over())
+    watch.stir()
+    await asyncio.sleep(0)
+    assert not over.done()
     watches.end(Refusal(reasons.DRAINING, "bye"))
     with pytest.raises(Refused):
-        await watch.turned()
+        await over
+    with pytest.raises(Refused):
+        await watch.over()
     watch.close()
     assert watches.count == 0
 

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from upbeat_server.runtime.orchestrator import Orchestrator
 
 METRIC: Final = "upbeat-tasks"
+LOOK_S: Final = 0.1
+"""From one look for one stream to the next, however many turns there are between."""
 PAUSE_S: Final = 1.0
-"""Between two words to one stream: KEDA asks Kubernetes something at each of them."""
+"""From one word to one stream to the next: KEDA asks Kubernetes something at each of them."""
 
 
 class ScalerService:
@@ -35,8 +37,9 @@ class ScalerService:
         ("is_active", "stream_is_active", "get_metric_spec", "get_metrics", "stream_metric_spec")
     )
 
-    def __init__(self, orchestrator: Orchestrator, pause_s: float = PAUSE_S) -> None:
+    def __init__(self, orchestrator: Orchestrator, look_s: float = LOOK_S, pause_s: float = PAUSE_S) -> None:
         self._orchestrator = orchestrator
+        self._look_s = look_s
         self._pause_s = pause_s
 
     async def is_active(self, request: pb.ScaledObjectRef, call: Call) -> pb.IsActiveResponse:
@@ -56,6 +59,8 @@ class ScalerService:
                     await stream.write(pb.IsActiveResponse(result=is_active))
                     told = is_active
                     await asyncio.sleep(self._pause_s)
+                else:
+                    await asyncio.sleep(self._look_s)
                 await watch.turned()
         except Refused as error:
             self._orchestrator.observer.stream_ended("watch", error.refusal.reason)
@@ -74,8 +79,7 @@ class ScalerService:
         watch = await self._orchestrator.watch_demand(namespace)
         try:
             await stream.write(_spec(trigger))
-            while True:
-                await watch.turned()
+            await watch.over()
         except Refused as error:
             self._orchestrator.observer.stream_ended("watch", error.refusal.reason)
             raise

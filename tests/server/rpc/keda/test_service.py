@@ -62,7 +62,7 @@ def ref(**metadata: str) -> Any:
 async def scaled(authenticator: Authenticator | None = None) -> AsyncIterator[Scaled]:
     """The scaler on a free port."""
     async with running() as orchestrator:
-        server = build_server([ScalerService(orchestrator, pause_s=0)], Door(authenticator))
+        server = build_server([ScalerService(orchestrator, look_s=0, pause_s=0)], Door(authenticator))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
