@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from upbeat.message import Message
     from upbeat.outcome import ChildOutcome, CollaborationResult, ItemError, TallyEntry
     from upbeat.skill import Kind, Skill
-    from upbeat.spec import Retry
+    from upbeat.spec import Limit, Retry
     from upbeat.subscription import Subscription
     from upbeat.sync import SyncClient, SyncTaskHandle
     from upbeat.task import Progress, Task, TaskState
@@ -121,7 +121,7 @@ _HOMES = {
     "message": ("Message",),
     "outcome": ("ChildOutcome", "CollaborationResult", "ItemError", "TallyEntry"),
     "skill": ("Kind", "Skill"),
-    "spec": ("Retry",),
+    "spec": ("Limit", "Retry"),
     "subscription": ("Subscription",),
     "sync": ("SyncClient", "SyncTaskHandle"),
     "task": ("Progress", "Task", "TaskState"),
@@ -157,6 +157,7 @@ __all__ = [
     "ItemError",
     "Kind",
     "Left",
+    "Limit",
     "Message",
     "NoConsensus",
     "NoWinner",

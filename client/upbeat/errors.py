@@ -398,6 +398,8 @@ REASONS: Mapping[str, type[Refused]] = {
     "QUEUE_BYTES_FULL": QueueFull,
     "SIGNATURES_EXHAUSTED": ResourceExhausted,
     "FAIRNESS_KEYS_EXHAUSTED": ResourceExhausted,
+    "LIMIT_KEYS_EXHAUSTED": ResourceExhausted,
+    "PAUSED_TYPES_EXHAUSTED": ResourceExhausted,
     "AGENTS_EXHAUSTED": ResourceExhausted,
     "NAMESPACES_EXHAUSTED": ResourceExhausted,
     "TOPIC_FULL": TopicFull,

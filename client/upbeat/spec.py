@@ -41,6 +41,19 @@ class Retry:
     non_retryable_reasons: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A quota that all tasks of the namespace share which name its key; 0 is no limit.
+
+    At most `max_running` of them run at once, at most `per_second` are started in a
+    second. Where unfinished tasks name one key with different numbers, the smallest hold.
+    """
+
+    key: str
+    max_running: int = 0
+    per_second: float = 0.0
+
+
 class WholeOptions(TypedDict, total=False):
     """What a task can be submitted with, be it single work or a collaboration.
 
@@ -70,6 +83,7 @@ class TaskOptions(WholeOptions, total=False):
     attempt_timeout: Seconds
     retry: Retry
     side_effects: SideEffects
+    limits: Sequence[Limit]
 
 
 _PLAIN = ("selector", "fairness_key", "fairness_weight", "size_hint", "dedup_key", "traceparent")
@@ -110,10 +124,21 @@ def write_options(spec: task_spec_pb2.TaskSpec, options: Mapping[str, Any]) -> N
         )
     spec.required_capabilities.extend(options.get("required_capabilities", ()))
     spec.labels.update(options.get("labels", {}))
+    for limit in options.get("limits", ()):
+        _write_limit(spec, limit)
     if options.get("retry") is not None:
         spec.retry.CopyFrom(_retry(options["retry"]))
     if options.get("not_before_time") is not None:
         spec.not_before_time.CopyFrom(timestamp_of(options["not_before_time"], "not_before_time"))
+
+
+def _write_limit(spec: task_spec_pb2.TaskSpec, limit: object) -> None:
+    if not isinstance(limit, Limit):
+        raise TypeError(f"limits has {limit!r}: Limit(key, max_running=..., per_second=...) is expected")
+    try:
+        spec.limits.add(key=limit.key, max_running=limit.max_running, per_second=limit.per_second)
+    except ValueError as error:
+        raise ValueError(f"limits has {limit!r}: {error}") from None
 
 
 def _retry(retry: Retry) -> task_spec_pb2.RetryPolicy:

@@ -234,6 +234,8 @@ class EngineOrdering(Group):
     overdue_normal_ms: Milliseconds = 60_000
     overdue_low_ms: Milliseconds = 240_000
     overdue_turn: Annotated[int, Field(ge=2, le=1_000)] = 8
+    limit_keys_max: Count = 10_000
+    paused_types_max: Count = 1_000
 
 
 class EngineRetention(Group):

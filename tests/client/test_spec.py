@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from upbeat.skill import Skill
-from upbeat.spec import Retry, TaskOptions, spec_of
+from upbeat.spec import Limit, Retry, TaskOptions, spec_of
 from upbeat.v1 import task_spec_pb2
 
 ECHO = Skill("echo", dict, dict)
@@ -29,6 +29,7 @@ EVERYTHING = TaskOptions(
     side_effects="unsafe",
     dedup_key="d",
     traceparent="00-1-2-01",
+    limits=[Limit("openai", max_running=5, per_second=0.5), Limit("gpu", max_running=1)],
 )
 
 
@@ -52,15 +53,18 @@ def test_every_option_reaches_its_field() -> None:
     assert list(spec.retry.non_retryable_reasons) == ["NOPE"]
     assert spec.not_before_time.ToJsonString() == "2030-01-01T00:00:00Z"
     assert spec.side_effects == task_spec_pb2.SIDE_EFFECTS_UNSAFE
+    assert [(limit.key, limit.max_running, limit.per_second) for limit in spec.limits] == [
+        ("openai", 5, 0.5),
+        ("gpu", 1, 0.0),
+    ]
     assert (spec.dedup_key, spec.traceparent) == ("d", "00-1-2-01")
 
 
 def test_every_field_of_single_work_has_an_option() -> None:
-    later = {"limits"}
     of_the_kind = {"type", "collaboration"}
     of_a_step = {"name", "context"}
     fields = {field.name for field in task_spec_pb2.TaskSpec.DESCRIPTOR.fields}
-    assert fields - {"input"} - later - of_the_kind - of_a_step == set(TaskOptions.__annotations__)
+    assert fields - {"input"} - of_the_kind - of_a_step == set(TaskOptions.__annotations__)
 
 
 def test_without_options_nothing_is_set() -> None:
@@ -81,6 +85,7 @@ def test_priorities_are_read_in_any_form(name: str) -> None:
         ({"total_timeout": -1}, "total_timeout"),
         ({"attempt_timeout": float("inf")}, "attempt_timeout"),
         ({"queue_timeout": float("nan")}, "queue_timeout"),
+        ({"limits": [Limit("k", max_running=1 << 40)]}, "limits"),
         ({"not_before_time": dt.datetime(2030, 1, 1, tzinfo=None)}, "time zone"),  # noqa: DTZ001 - the mistake
     ],
 )
@@ -93,6 +98,11 @@ def test_what_cannot_be_expressed_is_refused_by_name(options: dict[str, Any], sa
 def test_a_mistyped_option_is_a_type_error(options: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="prior"):
         spec_of(ECHO, {}, options)
+
+
+def test_limits_are_told_what_they_are_made_of() -> None:
+    with pytest.raises(TypeError, match=r"Limit\(key, max_running"):
+        spec_of(ECHO, {}, {"limits": [{"key": "openai"}]})
 
 
 @pytest.mark.parametrize("name", ["", "-x", "a b", "x" * 129, "ü"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from tests.support.quota_ledger import QuotaLedger
 from upbeat_server.engine.commands import AckResult, Assign, Persist, Submitted, TaskFinished, Welcome
 from upbeat_server.engine.events import AgentConnected, AgentFrame, TasksPurged, TurnEnded
 from upbeat_server.engine.model import (
@@ -44,6 +45,7 @@ class History:
         self.accepted: set[tuple[int, str]] = set()  # (lease, agent)
         self.began: dict[int, str] = {}  # UNSAFE task to the agent that acts on it.
         self.counts: Counter[str] = Counter()
+        self.quotas = QuotaLedger()
 
     def restarted(self) -> None:
         """The server was killed between two turns."""
@@ -129,6 +131,8 @@ class History:
         assert engine.clock_ms >= task.spec.not_before_ms, "before its time"
         self.attempts[task.task_id] = attempt
         self.counts["grant"] += 1
+        if task.spec.limits:
+            assert self.quotas.granted(engine, task) == []
 
     def _note_finish(self, task: Task) -> None:
         record = task.record
@@ -176,7 +180,9 @@ class History:
 
     def _check_grant(self, agent: Agent, task: Task, waiting: list[Task], *, overdue_turn: bool) -> None:
         for other in waiting:
-            if agent.profile not in other.signature.profiles:
+            if agent.profile not in other.signature.profiles or other.signature.is_paused:
+                continue
+            if other.gate is not None and other.gate.blocker() is not None:
                 continue
             if other.spec.priority > task.spec.priority:
                 assert overdue_turn, "a lower class passed a higher one"

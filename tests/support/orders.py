@@ -22,6 +22,7 @@ from upbeat_server.engine.commands import (
     ItemsAnswered,
     ModeBroke,
     NotLive,
+    PauseAnswered,
     Persist,
     PurgeFinished,
     ResolveResult,
@@ -98,6 +99,9 @@ def _words_of_answer(command: Command, task: Name, agent: Name, lease: Name) -> 
             return f"refused: {command.refusal.reason}" if command.refusal else standing
         case ModeBroke():
             return f"mode {command.mode} broke: {type(command.error).__name__}"
+        case PauseAnswered():
+            paused = ", ".join(command.paused) or "nothing"
+            return f"refused: {command.refusal.reason}" if command.refusal else f"paused: {paused}"
         case AgentAnswered():
             return f"refused: {command.refusal.reason}" if command.refusal is not None else "drained"
         case AgentChanged():

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from upbeat.cli.inputs import duration, enum_number, pairs, payload, seconds, usage
-from upbeat.v1.task_spec_pb2 import Priority, SideEffects, TaskSpec
+from upbeat.v1.task_spec_pb2 import Limit, Priority, SideEffects, TaskSpec
 
 _WHERE = "Who may do it"
 _WHEN = "When, and how long"
@@ -61,6 +61,15 @@ class SpecOptions:
             "--fairness-weight", metavar="WEIGHT", rich_help_panel=_WHERE, help="Share of the key; 0 means 1."
         ),
     ] = 0.0
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--limit",
+            metavar="key=KEY[,max_running=N][,per_second=N]",
+            rich_help_panel=_WHEN,
+            help="A quota that it shares with all tasks that name the key; may repeat.",
+        ),
+    ] = None
     queue_timeout: Annotated[
         str | None,
         typer.Option(
@@ -145,6 +154,7 @@ class SpecOptions:
             ),
             dedup_key=self.dedup_key,
             size_hint=_finite(self.size_hint, "--size-hint"),
+            limits=[_limit(text) for text in self.limit or ()],
         )
         for name in ("queue_timeout", "attempt_timeout", "total_timeout"):
             given = getattr(self, name)
@@ -155,6 +165,19 @@ class SpecOptions:
         if self.max_attempts:
             spec.retry.max_attempts = self.max_attempts
         return spec
+
+
+def _limit(text: str) -> Limit:
+    """``key=openai,max_running=5,per_second=10``, in any order."""
+    parts = dict(part.partition("=")[::2] for part in text.split(","))
+    known = ("key", "max_running", "per_second")
+    if len(parts) != text.count(",") + 1 or not parts.get("key") or not parts.keys() <= set(known):
+        raise usage(f"--limit: {text!r} is not key=KEY[,max_running=N][,per_second=N], each part once")
+    try:
+        most, rate = int(parts.get("max_running", "0")), float(parts.get("per_second", "0"))
+        return Limit(key=parts["key"], max_running=most, per_second=_finite(rate, "--limit"))
+    except ValueError:
+        raise usage(f"--limit: {text!r}: max_running is a whole number, per_second a number") from None
 
 
 def _finite(number: float, option: str) -> float:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from upbeat.collaboration.steps import AnyStep
-    from upbeat.spec import Retry, Seconds, SideEffects
+    from upbeat.spec import Limit, Retry, Seconds, SideEffects
 
 OnInfeasible = Literal["wait", "fail_fast"]
 SequenceContext = Literal["previous", "original_and_previous", "all"]
@@ -68,6 +68,7 @@ class StepOptions(TypedDict, total=False):
     required_capabilities: Sequence[str]
     size_hint: float
     side_effects: SideEffects
+    limits: Sequence[Limit]
 
 
 class GroupOptions(TypedDict, total=False):

@@ -115,9 +115,25 @@ def _refusal(engine: Engine, submission: Submission, signature: Signature | None
             bounds.signatures_max,
             "different requirements (type, required_capabilities, selector)",
         )
+    if (spec.limits or spec.collaboration is not None) and not _has_room_for_limits(engine, spec):
+        keys_max = engine.limits.ordering.limit_keys_max
+        return full(reasons.LIMIT_KEYS_EXHAUSTED, "limit_keys_max", keys_max, "keys of limits in use")
     if spec.fairness_key in engine.queue.keys[spec.priority]:
         return None
     return _key_refusal(engine)
+
+
+def _has_room_for_limits(engine: Engine, spec: TaskSpec) -> bool:
+    """Whether the limits that a task, or the steps of a collaboration, names have few enough keys.
+
+    What the children of others will name counts as if they were there.
+    """
+    known, expected = engine.quotas.by_key, engine.expected.keys
+    new = sum(key not in known and key not in expected for key in engine.expected.of(spec).keys)
+    if not new:
+        return True
+    count = len(known) + sum(key not in known for key in expected)
+    return count + new <= engine.limits.ordering.limit_keys_max
 
 
 def _has_room_for_signatures(engine: Engine, spec: TaskSpec) -> bool:
@@ -129,7 +145,7 @@ def _has_room_for_signatures(engine: Engine, spec: TaskSpec) -> bool:
     if not expected and spec.collaboration is None:  # Then it is known that it is not live.
         return len(live) < engine.limits.bounds.signatures_max
     new = 0
-    for needed in engine.expected.of(spec):
+    for needed in engine.expected.of(spec).requirements:
         if needed not in live and needed not in expected:
             new += 1
     if not new:

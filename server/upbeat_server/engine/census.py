@@ -9,6 +9,7 @@ import msgspec
 
 from upbeat_server.engine.collaboration.modes import mode_name
 from upbeat_server.engine.model import AgentState
+from upbeat_server.engine.pausing import paused_types
 from upbeat_server.engine.queue import CLASSES
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Census(msgspec.Struct):
     wasted_ms: int = 0
     bus: BusCensus = BusCensus()
     types: dict[str, TypeCensus] = {}
+    paused_types: tuple[str, ...] = ()  # Sorted.
 
 
 def census(engine: Engine, now_ms: int) -> Census:
@@ -90,6 +92,7 @@ def census(engine: Engine, now_ms: int) -> Census:
         wasted_ms=counters.wasted_ms,
         bus=_bus(engine),
         types=_types(engine),
+        paused_types=paused_types(engine),
     )
 
 

@@ -152,6 +152,14 @@ class AgentAnswered(msgspec.Struct):
     refusal: Refusal | None
 
 
+class PauseAnswered(msgspec.Struct):
+    """Answer to PauseWanted: the types that are paused, sorted."""
+
+    origin: int
+    paused: tuple[str, ...]
+    refusal: Refusal | None
+
+
 class ItemsAnswered(msgspec.Struct):
     """Answer to ItemsAppended and ItemsClosed: how many items there are, or why nothing was done."""
 
@@ -271,6 +279,7 @@ Command: TypeAlias = (
     | EndSession
     | TellDrain
     | AgentAnswered
+    | PauseAnswered
     | ItemsAnswered
     | GradeAnswered
     | TaskFinished

@@ -173,6 +173,8 @@ def _overdue_head(engine: Engine, agent: Agent, now_ms: int) -> Task | None:
 
 def _heads(signatures: dict[Signature, None]) -> Iterator[Task]:
     for signature in signatures:
+        if signature.is_paused:
+            continue
         for lane in signature.lanes.values():
             if lane.depth:
                 first = lane.first()

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from upbeat_server.engine import pausing
 from upbeat_server.engine.bus import restored as restored_bus
 from upbeat_server.engine.bus.bus import Bus
 from upbeat_server.engine.choice import LeastLoaded
@@ -37,6 +38,7 @@ from upbeat_server.engine.model import (
 )
 from upbeat_server.engine.predictor import Predictor
 from upbeat_server.engine.queue import Queue, Signature, requirement_of
+from upbeat_server.engine.quotas import Quotas
 from upbeat_server.engine.task import Task
 from upbeat_server.engine.task_machine import NEXT, TaskInput, next_state
 from upbeat_server.engine.timers import WAKE_NEVER, Timers
@@ -78,6 +80,8 @@ class Engine:
         self.dedup_keys: dict[str, TaskId] = {}
         self.queue_bytes = 0  # Of the specs of live tasks.
         self.queue = Queue()
+        # Before the first epoch of a namespace there was nothing to know of.
+        self.quotas = Quotas(self.queue, clock_ms if epoch > 1 else -WAKE_NEVER)
         self.fleet = Fleet(self.queue, limits.bounds.agent_unacked_bytes_max)
         self.timers = Timers()
         self.bus = Bus()
@@ -131,6 +135,7 @@ class Engine:
         """
         self.is_copy = is_copy
         restored_bus.restore(self, notes, self.clock_ms)
+        pausing.restore(self, notes)
         for request_id, task_id in finished_requests:
             self.requests[request_id] = TaskId(task_id)
         for record, spec, predicate, spec_size in tasks:
@@ -143,6 +148,8 @@ class Engine:
                 task.paused_ms = self.clock_ms
                 agent_id = record.attempts[-1].agent_id
                 self.unadopted.setdefault(agent_id, {})[task.task_id] = None
+                if task.gate is not None:
+                    self.quotas.adopt(task.gate, self.clock_ms)
             elif record.state == TaskState.QUEUED:
                 self.queue.push(task, self.predictor.type_ms(spec.type))
             self.arm(task)
@@ -159,6 +166,7 @@ class Engine:
             self.turn_wanted_ms or WAKE_NEVER,
             self.adoption_ends_ms,
             self.purge_due_ms,
+            self.quotas.due_ms,
             WAKE_NEVER if timer_ms is None else timer_ms,
             WAKE_NEVER if bus_ms is None else bus_ms,
         )
@@ -197,6 +205,8 @@ class Engine:
             self.requests[record.request_id] = task_id
         if spec.dedup_key:
             self.dedup_keys[spec.dedup_key] = task_id
+        if spec.limits:
+            task.gate = self.quotas.name(spec.limits, self.clock_ms)
         if spec.collaboration is not None and not record.parent_id:
             self.expected.enter(task_id, spec)
 
@@ -272,6 +282,8 @@ class Engine:
             self.children -= 1
         if spec.dedup_key:
             del self.dedup_keys[spec.dedup_key]
+        if task.gate is not None:
+            self.quotas.unname(task.gate, spec.limits, self.clock_ms)
         if spec.collaboration is not None:
             self.compiled.pop(task.task_id, None)
             if not task.record.parent_id:

@@ -129,6 +129,14 @@ class AgentDrainWanted(msgspec.Struct):
     agent_id: str
 
 
+class PauseWanted(msgspec.Struct):
+    """An operator pauses the tasks of a type, or resumes them; answered by PauseAnswered."""
+
+    origin: int
+    type: str
+    is_paused: bool
+
+
 class ItemsAppended(msgspec.Struct):
     """Items for an open pipeline; answered by ItemsAnswered, or NotLive."""
 
@@ -221,6 +229,7 @@ Event: TypeAlias = (
     | AgentFrame
     | SessionEnded
     | AgentDrainWanted
+    | PauseWanted
     | ItemsAppended
     | ItemsClosed
     | TaskGraded

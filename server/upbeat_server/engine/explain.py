@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from upbeat_server.engine.agent import Agent
     from upbeat_server.engine.collaboration.group import Group
     from upbeat_server.engine.engine import Engine
-    from upbeat_server.engine.model import TaskId
+    from upbeat_server.engine.model import Limit, TaskId
+    from upbeat_server.engine.quotas import Quota
     from upbeat_server.engine.task import Task
 
 CLOSEST_MAX = 10
@@ -36,6 +37,8 @@ class WaitKind(IntEnum):
     CHILDREN = 8
     HELD = 9
     BUDGET = 10
+    LIMIT = 11
+    PAUSED = 12
 
 
 class Wait(msgspec.Struct):
@@ -77,7 +80,39 @@ def explain(engine: Engine, task_id: TaskId, now_ms: int) -> Explanation | None:
         agent = engine.fleet.agents.get(agent_id)
         why = engine.choice.explain(task, agent) if agent is not None else "it has left since"
         choice = f"{agent_id}: {why}"
-    return Explanation(task.record.state, _waits(engine, task, fits), fits[:CLOSEST_MAX], choice)
+    waits = [*_held_back(task, now_ms), *_waits(engine, task, fits)]
+    return Explanation(task.record.state, waits, fits[:CLOSEST_MAX], choice)
+
+
+def _held_back(task: Task, now_ms: int) -> list[Wait]:
+    """The pause of its type and the limits without room, which hold back what is queued."""
+    if task.record.state != TaskState.QUEUED:
+        return []
+    waits = []
+    if task.signature.is_paused:
+        waits.append(Wait(WaitKind.PAUSED, f"the type {task.spec.type} is paused (ResumeType ends that)"))
+    if task.gate is not None:
+        for limit, quota in zip(task.spec.limits, task.gate.quotas, strict=True):
+            if quota.shut:
+                waits.append(_limit(limit, quota, now_ms))
+    return waits
+
+
+def _limit(limit: Limit, quota: Quota, now_ms: int) -> Wait:
+    """Why a quota has no room for the task, and whose number that is."""
+    words, until_ms = f"limit {quota.key} reached: ", 0
+    if quota.is_full():
+        words += f"{quota.running} of {quota.max_running} running"
+        if limit.max_running != quota.max_running:
+            words += " (an unfinished task names this, the smallest max_running)"
+    else:
+        until_ms = quota.token_ms(now_ms)
+        words += (
+            f"{quota.per_second:g} starts a second; next token in {max(0, until_ms - now_ms) / 1000:.1f} s"
+        )
+        if limit.per_second != quota.per_second:
+            words += " (an unfinished task names this, the smallest per_second)"
+    return Wait(WaitKind.LIMIT, words, quota.running, until_ms)
 
 
 def _waits(engine: Engine, task: Task, fits: list[Fit]) -> list[Wait]:
@@ -110,6 +145,8 @@ def _waits(engine: Engine, task: Task, fits: list[Fit]) -> list[Wait]:
         words = f"no connected agent offers {needs}{selector}"
         return [Wait(WaitKind.NO_CAPABLE_AGENT, words)]
     if any(fit.free_slots for fit in capable):
+        if task.signature.is_paused or (task.gate is not None and task.gate.blocker() is not None):
+            return []  # Nothing else holds it back.
         return [Wait(WaitKind.DISPATCHING, "it is being handed out", len(capable))]
     words = f"all {len(capable)} agents that can do it are full"
     waits = [Wait(WaitKind.AGENTS_BUSY, words, len(capable))]
@@ -142,7 +179,7 @@ def _ahead(engine: Engine, task: Task) -> int:
         if priority > task.spec.priority:
             count += lane.depth
         elif priority == task.spec.priority:
-            bin_ = lane.bins.get(task.spec.fairness_key)
+            bin_ = task.bin
             if bin_ is not None:
                 mine = (order_of(task, engine.predictor.type_ms(task.spec.type)), task.task_id)
                 step = 1 + len(bin_.tasks) // TASKS_LOOKED_AT_MAX

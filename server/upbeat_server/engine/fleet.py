@@ -103,6 +103,7 @@ class Fleet:
         "gone",
         "of_index",
         "of_type",
+        "paused",
         "profiles",
         "sessions",
         "unacked_bytes_max",
@@ -118,6 +119,7 @@ class Fleet:
         self.agents: dict[str, Agent] = {}
         self.gone: dict[str, Agent] = {}  # Disconnected ones, the longest gone first.
         self.of_index: dict[int, Agent] = {}
+        self.paused: dict[str, None] = {}  # Task types that nobody is offered, in the order of pausing.
         self.sessions: dict[SessionId, Agent] = {}
         self.profiles: dict[ProfileKey, Profile] = {}
 
@@ -209,13 +211,16 @@ class Fleet:
                 signature.free_profiles.pop(profile, None)
         elif profile.free_count == change:
             for signature in profile.signatures:
-                signature.free_profiles[profile] = None
-                self._queue.offer_all(signature)
+                if not signature.is_paused:
+                    signature.free_profiles[profile] = None
+                    self._queue.offer_all(signature)
 
     def watch_for(self, signature: Signature) -> None:
         """Match a new signature against the fleet, in the turns to come."""
+        task_type = signature.requirement[0]
+        self.of_type.setdefault(task_type, {})[signature] = None
+        signature.is_paused = task_type in self.paused
         signature.is_watched = True
-        self.of_type.setdefault(signature.requirement[0], {})[signature] = None
         self._matching.append(self._pairs_of_signature(signature))
 
     def unwatch(self, signature: Signature) -> None:
@@ -261,7 +266,7 @@ class Fleet:
         if profile.satisfies(signature):
             profile.signatures[signature] = None
             signature.profiles[profile] = None
-            if profile.free_count:
+            if profile.free_count and not signature.is_paused:
                 signature.free_profiles[profile] = None
                 self._queue.offer_all(signature)
 

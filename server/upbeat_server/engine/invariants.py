@@ -13,6 +13,7 @@ from upbeat_server.engine.bus import invariants as bus_invariants
 from upbeat_server.engine.collaboration.invariants import group_faults
 from upbeat_server.engine.leases import current_lease
 from upbeat_server.engine.model import FINISHED, AgentState, AttemptOutcome, TaskState
+from upbeat_server.engine.quota_invariants import is_let_through, pause_faults, quota_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,8 @@ def check(engine: Engine) -> list[str]:
         *_agents(engine),
         *_queue(engine),
         *_indexes(engine),
+        *quota_faults(engine),
+        *pause_faults(engine),
         *group_faults(engine),
         *bus_invariants.check(engine),
     ]
@@ -99,7 +102,7 @@ def _agents(engine: Engine) -> Iterator[str]:
         if (profile.least_loaded() is None) != (free_count == 0):
             yield "a profile has lost its free agents"
         for signature in profile.signatures:
-            if (profile in signature.free_profiles) != (free_count > 0):
+            if (profile in signature.free_profiles) != (free_count > 0 and not signature.is_paused):
                 yield f"a signature and a profile disagree on being free: {signature.requirement}"
 
 
@@ -112,11 +115,12 @@ def _queue(engine: Engine) -> Iterator[str]:
             if lane.depth != sum(bin_.depth for bin_ in lane.bins.values()):
                 yield f"a lane of {signature.requirement} miscounts"
             first = lane.first() if lane.depth else None
-            if lane.depth and first is None:
+            ranks = [bin_.rank for bin_ in lane.bins.values() if is_let_through(bin_)]
+            if ranks and first is None:
                 yield f"a lane of {signature.requirement} has lost its tasks"
-            if first is not None and any(bin_.rank < first[0] for bin_ in lane.bins.values()):
+            if first is not None and (not ranks or min(ranks) < first[0]):
                 yield f"a lane of {signature.requirement} has a first task that is not"
-            if lane.is_ready and not (lane.listed and first is not None and lane.bound <= first[0]):
+            if lane.is_ready and ranks and not (lane.listed and first is not None and lane.bound <= first[0]):
                 yield f"a lane of {signature.requirement} is ready and not listed in its place"
     queued = sum(task.record.state == TaskState.QUEUED for task in engine.tasks.values())
     if depth != queued:

@@ -79,6 +79,8 @@ def grant(engine: Engine, task: Task, agent: Agent, now_ms: int) -> None:
     task.unacked_bytes = task.spec_size
     agent.unacked_bytes += task.spec_size
     agent.turn += 1
+    if task.gate is not None:
+        engine.quotas.start(task.gate, now_ms)
     engine.move(task, ASSIGN, now_ms)
     task.charged_ms = work_ms = engine.predictor.type_ms(spec.type)
     engine.queue.charge(task, work_ms)
@@ -163,6 +165,7 @@ def free(engine: Engine, agent: Agent, lease_id: int) -> None:
     """The agent has room again."""
     if lease_id in agent.leases:
         del agent.leases[lease_id]
+        engine.quotas.answered(lease_id, engine.clock_ms)
         engine.fleet.refresh(agent)
 
 
@@ -272,6 +275,8 @@ def end_attempt(
     elif task.charged_key is not None:
         engine.queue.settle(task, min(0.0, ran_ms - task.charged_ms))
     task.charged_ms = 0.0
+    if task.gate is not None:
+        engine.quotas.end(task.gate, current_lease(task), now_ms)
     if task.member_of is not None:
         accounts.settle(task)
         bus.attempt_ended(engine, task)
@@ -368,6 +373,8 @@ def take_away(engine: Engine, task: Task, reason: str) -> None:
         free(engine, agent, lease_id)
         return
     agent.leases[lease_id] = None
+    if task.gate is not None:
+        engine.quotas.stopping[lease_id] = task.gate
     grace_ms = task.member_of.collaboration.cancel_grace_ms if task.member_of is not None else 0
     engine.commands.append(CancelAttempt(agent.session_id, lease_id, reason, grace_ms))
 

@@ -35,12 +35,14 @@ class Graces(msgspec.Struct, frozen=True):
 
 
 class Ordering(msgspec.Struct, frozen=True):
-    """The overdue lane (scheduling order, rule 2)."""
+    """The overdue lane (scheduling order, rule 2), and how much may be held back by name."""
 
     overdue_high_ms: int = 15_000
     overdue_normal_ms: int = 60_000
     overdue_low_ms: int = 240_000
     overdue_turn: int = 8  # Every n-th turn of an agent goes to an overdue head.
+    limit_keys_max: int = 10_000  # LIMIT_KEYS_EXHAUSTED
+    paused_types_max: int = 1_000  # PAUSED_TYPES_EXHAUSTED
 
     def overdue_ms(self, priority: int) -> int:
         """How long a task of this class may wait; 0: it never overtakes, as nothing goes before it."""

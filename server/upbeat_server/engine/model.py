@@ -153,6 +153,14 @@ class RetryPolicy(msgspec.Struct, frozen=True, gc=False):
     non_retryable_reasons: tuple[str, ...] = ()
 
 
+class Limit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What all tasks that name the key may use together; 0 is no limit, and one of them is none."""
+
+    key: str
+    max_running: int = 0
+    per_second: float = 0.0  # Starts.
+
+
 NO_PAYLOAD = Payload()
 NO_USAGE = Usage()
 DEFAULT_RETRY = RetryPolicy()
@@ -182,6 +190,7 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     collaboration: Collaboration | None = None  # Then ``type`` is empty.
     name: str = ""  # Of a step within its collaboration.
     context: tuple[ContextEntry, ...] = ()  # What a child is given besides its input.
+    limits: tuple[Limit, ...] = ()  # By key.
 
 
 class ContextEntry(msgspec.Struct, frozen=True, gc=False):

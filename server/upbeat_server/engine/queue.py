@@ -26,10 +26,15 @@ from upbeat_server.engine.model import Priority
 if TYPE_CHECKING:
     from upbeat_server.engine.fleet import Profile
     from upbeat_server.engine.model import Predicate, TaskSpec
+    from upbeat_server.engine.quotas import Gate
+    from upbeat_server.engine.racks import Rack, Row
     from upbeat_server.engine.task import Task
 
 Requirement: TypeAlias = tuple[str, tuple[str, ...], str]
 """(type, required capabilities, selector): what an agent must satisfy."""
+
+BinName: TypeAlias = "str | tuple[str, Gate]"
+"""The fairness key, and the gate where its tasks have one."""
 
 Rank: TypeAlias = tuple[float, int, int]
 """(virtual time of the key, order of the task in ms, task id); smaller goes first."""
@@ -57,6 +62,7 @@ class Signature:
     __slots__ = (
         "aside",
         "free_profiles",
+        "is_paused",
         "is_watched",
         "lanes",
         "live",
@@ -73,7 +79,8 @@ class Signature:
         self.pending = 0  # and those of them that are PENDING.
         self.is_watched = False  # Whether the fleet matches it.
         self.profiles: dict[Profile, None] = {}
-        self.free_profiles: dict[Profile, None] = {}
+        self.free_profiles: dict[Profile, None] = {}  # None while its type is paused.
+        self.is_paused = False
         self.lanes: dict[int, Lane] = {}
         # Queued tasks that every free agent has failed or rejected; they step aside for others.
         self.aside: dict[Task, None] = {}
@@ -97,19 +104,21 @@ class FairnessKey:
 
 
 class Bin:
-    """The queued tasks of one fairness key in one lane, first one first."""
+    """The queued tasks of one fairness key and gate in one lane, first one first."""
 
-    __slots__ = ("bound", "depth", "key", "lane", "listed", "tasks")
+    __slots__ = ("bound", "depth", "key", "lane", "listed", "name", "rack", "tasks")
 
-    def __init__(self, lane: Lane, key: FairnessKey) -> None:
+    def __init__(self, lane: Lane, key: FairnessKey, name: BinName, rack: Rack | None) -> None:
         self.lane = lane
         self.key = key
+        self.name = name
+        self.rack = rack  # Where it stands; None: in its lane itself, for its tasks name no limits.
         self.tasks: list[tuple[int, int, int, Task]] = []  # (order, task id, stamp, task)
         self.depth = 0
         self.listed = False  # Whether its lane holds an entry, with rank ``bound``.
         self.bound: Rank = (0.0, 0, 0)
 
-    def __lt__(self, other: Bin) -> bool:
+    def __lt__(self, other: object) -> bool:
         """Entries of equal rank are of one bin: any order will do."""
         return False
 
@@ -137,6 +146,10 @@ class Bin:
         _ = self.rank  # What left the bin is off the top then.
         return self.tasks[0][3]
 
+    def first(self) -> tuple[Rank, Task] | None:
+        """The first task with its rank; None if it is empty."""
+        return (self.rank, self.tasks[0][3]) if self.depth else None
+
 
 class Lane:
     """The queued tasks of one signature and class."""
@@ -146,8 +159,9 @@ class Lane:
     def __init__(self, signature: Signature, priority: int) -> None:
         self.signature = signature
         self.priority = priority
-        self.bins: dict[str, Bin] = {}
-        self.keys: list[tuple[Rank, Bin]] = []
+        self.bins: dict[BinName, Bin] = {}
+        # Bins whose tasks name no limits, and rows whose quota is open.
+        self.keys: list[tuple[Rank, Bin | Row]] = []
         self.depth = 0
         self.listed = False  # Whether Ready holds an entry, with rank ``bound``.
         self.bound: Rank = (0.0, 0, 0)
@@ -161,8 +175,8 @@ class Lane:
         """Whether a task waits here and an agent for it is free."""
         return self.depth > 0 and bool(self.signature.free_profiles)
 
-    def enter(self, bin_: Bin, rank: Rank) -> None:
-        """Tell that the bin's rank is not above ``rank``."""
+    def enter(self, bin_: Bin | Row, rank: Rank) -> None:
+        """Tell that the rank of the bin or row is not above ``rank``."""
         if not bin_.listed or rank < bin_.bound:
             bin_.listed = True
             bin_.bound = rank
@@ -172,16 +186,17 @@ class Lane:
             heappush(self.keys, (rank, bin_))
 
     def first(self) -> tuple[Rank, Task] | None:
-        """The first task by fairness and order, with its rank; None if nothing waits."""
+        """The first task by fairness and order, with its rank; None if nothing waits that may go."""
         keys = self.keys
         while keys:
             rank, bin_ = keys[0]
             if not bin_.listed or bin_.bound is not rank:
                 heappop(keys)
-            elif not bin_.depth:
-                heappop(keys)
-                bin_.listed = False
-            else:
+            elif isinstance(bin_, Bin):
+                if not bin_.depth:
+                    heappop(keys)
+                    bin_.listed = False
+                    continue
                 actual = bin_.rank
                 if actual == rank:
                     return rank, bin_.tasks[0][3]
@@ -189,10 +204,22 @@ class Lane:
                 heapreplace(keys, (actual, bin_))
                 if keys[0][0] is actual:
                     return actual, bin_.tasks[0][3]
+            else:
+                found = bin_.first()
+                if found is None:
+                    heappop(keys)
+                    bin_.listed = False
+                    continue
+                if found[0] == rank:
+                    return rank, found[1]
+                bin_.bound = found[0]
+                heapreplace(keys, (found[0], bin_))
+                if keys[0][0] is found[0]:
+                    return found
         return None
 
 
-def _holds(entry: tuple[Rank, Bin] | tuple[Rank, Lane]) -> bool:
+def _holds(entry: tuple[Rank, Bin | Row] | tuple[Rank, Lane]) -> bool:
     """Whether a heap entry was not superseded by one with a lower bound."""
     return entry[1].listed and entry[1].bound is entry[0]
 
@@ -273,9 +300,15 @@ class Queue:
         lane = signature.lanes.get(priority)
         if lane is None:
             lane = signature.lanes[priority] = Lane(signature, priority)
-        bin_ = lane.bins.get(spec.fairness_key)
+        gate = task.gate
+        name = spec.fairness_key if gate is None else (spec.fairness_key, gate)
+        bin_ = lane.bins.get(name)
         if bin_ is None:
-            bin_ = lane.bins[spec.fairness_key] = Bin(lane, self._key(priority, spec.fairness_key))
+            rack = None
+            if gate is not None:
+                rack = gate.rack_in(lane)
+                rack.size += 1
+            bin_ = lane.bins[name] = Bin(lane, self._key(priority, spec.fairness_key), name, rack)
         key = bin_.key
         self._stamp += 1
         task.queue_stamp = self._stamp
@@ -290,7 +323,10 @@ class Queue:
         self.depth_by_priority[priority] += 1
         rank = (key.virtual, order_ms, record.task_id)
         if not bin_.listed or rank < bin_.bound:
-            lane.enter(bin_, rank)
+            if bin_.rack is None:
+                lane.enter(bin_, rank)
+            else:
+                bin_.rack.enter(bin_, rank)
         if signature.free_profiles and (not lane.listed or rank < lane.bound):
             self.ready[priority].enter(lane, rank)
 
@@ -323,7 +359,9 @@ class Queue:
         if not bin_.depth:
             bin_.listed = False
             bin_.tasks.clear()
-            del lane.bins[key.name]
+            del lane.bins[bin_.name]
+            if bin_.rack is not None:
+                bin_.rack.lose()
             if not key.backlog:
                 key.virtual -= key.credit
                 key.credit = 0.0

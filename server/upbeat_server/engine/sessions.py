@@ -78,6 +78,7 @@ def _reconcile(
     for lease_id, task in list(agent.leases.items()):
         if task is None:
             del agent.leases[lease_id]  # Its session ended: the slot is free, the work unwanted.
+            engine.quotas.answered(lease_id, now_ms)
         elif lease_id not in held:
             del agent.leases[lease_id]
             leases.return_or_lose(engine, task, "its agent came back without it", now_ms, is_heard=resumed)
@@ -208,7 +209,7 @@ def _part(engine: Engine, agent: Agent, now_ms: int) -> None:
     """The agent said goodbye: its work goes back at once, its stream ends in peace."""
     engine.commands.append(EndSession(agent.session_id, ""))
     _close(engine, agent)
-    for task in _release(agent):
+    for task in _release(engine, agent, now_ms):
         if task.record.acked:
             leases.lose(engine, task, AGENT_LEFT, now_ms)
         else:
@@ -225,6 +226,7 @@ def end(engine: Engine, event: SessionEnded, now_ms: int) -> None:
     for lease_id, task in list(agent.leases.items()):
         if task is None:
             del agent.leases[lease_id]
+            engine.quotas.answered(lease_id, now_ms)
     _become(engine, agent, AgentInput.MISS)
     engine.arm_agent(agent, now_ms + engine.limits.graces.disconnect_grace_ms)
 
@@ -253,15 +255,20 @@ def _close(engine: Engine, agent: Agent) -> None:
     agent.session_id = NO_SESSION
 
 
-def _release(agent: Agent) -> list[Task]:
+def _release(engine: Engine, agent: Agent, now_ms: int) -> list[Task]:
     """Empty the agent's hands; answers the tasks whose current lease it held."""
-    tasks = [task for task in agent.leases.values() if task is not None]
+    tasks = []
+    for lease_id, task in agent.leases.items():
+        if task is None:
+            engine.quotas.answered(lease_id, now_ms)
+        else:
+            tasks.append(task)
     agent.leases.clear()
     return tasks
 
 
 def _lose_all(engine: Engine, agent: Agent, why: str, now_ms: int) -> None:
-    for task in _release(agent):
+    for task in _release(engine, agent, now_ms):
         leases.return_or_lose(engine, task, why, now_ms, is_heard=False)
     _settle_down(engine, agent, now_ms)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from upbeat_server.engine import admission, leases, reasons, restored, sessions, timeouts
+from upbeat_server.engine import admission, leases, pausing, reasons, restored, sessions, timeouts
 from upbeat_server.engine.bus import delivery, publishing, subscribing
 from upbeat_server.engine.collaboration import ending, groups, items
 from upbeat_server.engine.commands import CancelAnswered, GradeAnswered, NotLive, PersistNote, PurgeFinished
@@ -26,6 +26,7 @@ from upbeat_server.engine.events import (
     ItemsAppended,
     ItemsClosed,
     MessagePublished,
+    PauseWanted,
     SessionEnded,
     StreamSubscribed,
     SubscriberLeft,
@@ -64,6 +65,8 @@ def step(engine: Engine, event: Event, now_ms: int) -> list[Command]:
             sessions.end(engine, event, now_ms)
         case AgentDrainWanted():
             sessions.drain_wanted(engine, event)
+        case PauseWanted():
+            pausing.rule(engine, event)
         case ItemsAppended():
             items.append_items(engine, event, now_ms)
         case ItemsClosed():

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from upbeat_server.engine.events import AttemptProgressed
     from upbeat_server.engine.model import TaskId, TaskRecord, TaskSpec
     from upbeat_server.engine.queue import Bin, FairnessKey, Signature
+    from upbeat_server.engine.quotas import Gate
 
 
 class Task:
@@ -22,6 +23,7 @@ class Task:
         "charged_key",
         "charged_ms",
         "cost_before",
+        "gate",
         "group",
         "member_of",
         "panel",
@@ -69,6 +71,8 @@ class Task:
         # Of its valid entry in the queue, and where that is; 0 and None: not queued.
         self.queue_stamp = 0
         self.bin: Bin | None = None
+        # The quotas that it counts against; None: it names no limits.
+        self.gate: Gate | None = None
         # What its fairness key paid for the running attempt, and which key that was.
         self.charged_ms = 0.0
         self.charged_key: FairnessKey | None = None

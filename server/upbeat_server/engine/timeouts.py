@@ -33,6 +33,8 @@ def fire(engine: Engine, now_ms: int) -> None:
             if agent is not None:
                 agent.timer_ms = 0
                 check_on(engine, agent, now_ms)
+    if now_ms >= engine.quotas.due_ms:
+        engine.quotas.look(now_ms)
     if now_ms >= engine.adoption_ends_ms:
         engine.adoption_ends_ms = WAKE_NEVER
         end_adoption(engine, now_ms)

@@ -3,8 +3,7 @@
 A spec stands by itself or is a step of a collaboration, and is work or a
 collaboration in turn; which of its fields may be set depends on that, so each of
 the four has a table of readers. A reader names its field ``spec.x`` wherever the
-spec stands (``FaultsWithin`` knows the place). Fields whose work is not built are
-refused by name.
+spec stands (``FaultsWithin`` knows the place).
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from upbeat_server.engine.collaboration.width import live_max
 from upbeat_server.engine.model import DEFAULT_RETRY, RetryPolicy, TaskSpec
 from upbeat_server.rpc.collaboration_spec import read_collaboration
 from upbeat_server.rpc.faults import FaultsWithin, is_ascii, is_plain, is_reason, is_type, read_labels
+from upbeat_server.rpc.limit_spec import read_limits
 from upbeat_server.rpc.nest import LIVE_MAX, STEPS_MAX, Extent, Nest
 from upbeat_server.rpc.values import read_content, read_duration, read_time
 from upbeat_server.runtime.refused import Refused
@@ -239,13 +239,6 @@ def _read_traceparent(value: str, draft: Draft, faults: Faults) -> None:
     draft["traceparent"] = value
 
 
-def _read_unsupported(name: str) -> Reader:
-    def read(_value: object, _draft: Draft, faults: Faults) -> None:
-        faults.add(f"spec.{name}", "is not built yet: leave it unset", reasons.UNSUPPORTED_FIELD)
-
-    return read
-
-
 def _read_name(value: str, draft: Draft, faults: Faults) -> None:
     if not is_reason(value):
         faults.add("spec.name", "must be 1 to 63 characters of [A-Za-z0-9_.-]")
@@ -315,7 +308,7 @@ _READERS: dict[int, Reader] = {  # By field number of TaskSpec.
     14: _read_not_before,
     15: _read_side_effects,
     16: _read_dedup_key,
-    17: _read_unsupported("limits"),
+    17: read_limits,
     18: _read_traceparent,
     19: _skip,
     20: _refusing("name", "is for steps of a collaboration: leave it unset"),

@@ -12,6 +12,7 @@ from upbeat_server.engine.model import (
     Pipeline,
     SideEffects,
 )
+from upbeat_server.rpc.limit_spec import fill_limits
 from upbeat_server.rpc.mode_writer import fill_mode
 from upbeat_server.rpc.parts import fill_duration, fill_payload, fill_time
 
@@ -133,6 +134,8 @@ def _fill_work(message: task_spec_pb2.TaskSpec, spec: TaskSpec) -> None:
     message.size_hint = spec.size_hint
     if spec.queue_timeout_ms:
         fill_duration(message.queue_timeout, spec.queue_timeout_ms)
+    if spec.limits:
+        fill_limits(message, spec.limits)
 
 
 def _fill_retry(message: task_spec_pb2.RetryPolicy, retry: RetryPolicy) -> None:

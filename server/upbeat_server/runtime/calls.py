@@ -92,5 +92,9 @@ class RuleCall(PendingCall[DeadLettersAnswered]):
     """A wish to drop dead letters, or to send them again."""
 
 
+class PauseCall(PendingCall[tuple[str, ...]]):
+    """A wish to pause a type, or to resume it; answered with all that are paused."""
+
+
 class DrainCall(PendingCall[AgentSnapshot]):
     """A wish to drain an agent."""

@@ -24,7 +24,7 @@ from upbeat_server.engine.model import (
     task_of,
 )
 from upbeat_server.runtime.bus_effects import BUS_EFFECTS
-from upbeat_server.runtime.calls import CancelCall, DrainCall, ItemsCall, SubmitCall
+from upbeat_server.runtime.calls import CancelCall, DrainCall, ItemsCall, PauseCall, SubmitCall
 from upbeat_server.runtime.collaboration_effects import grade_answered, items_answered
 from upbeat_server.runtime.outbox import Assignment
 from upbeat_server.runtime.refused import task_not_found
@@ -273,6 +273,18 @@ def agent_answered(scene: Scene, order: commands.AgentAnswered) -> None:
         call.fail(order.refusal)
 
 
+def pause_answered(scene: Scene, order: commands.PauseAnswered) -> None:
+    """Answer the operator."""
+    call = scene.namespace.routes.get(order.origin)
+    if not isinstance(call, PauseCall):
+        return
+    if order.refusal is not None:
+        scene.observer.refused(scene.namespace.name, order.refusal.reason)
+        call.fail(order.refusal)
+    else:
+        call.resolve(order.paused)
+
+
 def task_finished(scene: Scene, order: commands.TaskFinished) -> None:
     """A task ended: tell whoever waits for it. Its record is final from here on."""
     namespace, task = scene.namespace, order.task
@@ -355,6 +367,7 @@ EFFECTS: dict[type, Effect] = {
     commands.EndSession: end_session,
     commands.TellDrain: tell_drain,
     commands.AgentAnswered: agent_answered,
+    commands.PauseAnswered: pause_answered,
     commands.ItemsAnswered: items_answered,
     commands.GradeAnswered: grade_answered,
     commands.TaskFinished: task_finished,

@@ -44,6 +44,7 @@ def test_single_work_is_read_in_every_field() -> None:
             "not_before_time": "2030-01-31T12:00:00Z",
             "side_effects": "SIDE_EFFECTS_UNSAFE",
             "dedup_key": "d",
+            "limits": [{"key": "openai", "max_running": 5, "perSecond": 0.5}],
         },
         "x",
     )
@@ -55,6 +56,7 @@ def test_single_work_is_read_in_every_field() -> None:
     timeouts = (spec.queue_timeout, spec.attempt_timeout, spec.total_timeout, spec.retry.initial_backoff)
     assert [timeout.ToMilliseconds() for timeout in timeouts] == [30_000, 90_000, 90_000, 200]
     assert spec.not_before_time.ToJsonString() == "2030-01-31T12:00:00Z"
+    assert (spec.limits[0].key, spec.limits[0].max_running, spec.limits[0].per_second) == ("openai", 5, 0.5)
     assert (spec.labels["k"], spec.size_hint, spec.retry.max_attempts) == ("v", 1.5, 5)
 
 

@@ -32,7 +32,7 @@ from upbeat_server.engine.events import (
     TasksSubmitted,
 )
 from upbeat_server.engine.limits import Bounds, Graces, Limits, Ordering, Retention
-from upbeat_server.engine.model import Error, Payload, RetryPolicy, Usage
+from upbeat_server.engine.model import Error, Limit, Payload, RetryPolicy, Usage
 
 LIMITS = Limits(
     Bounds(queue_tasks_max=24, queue_bytes_max=1_500, signatures_max=6, fairness_keys_max=8, agents_max=4),
@@ -43,6 +43,14 @@ LIMITS = Limits(
 AGENTS = ("a1", "a2", "a3", "a4", "a5")
 TYPES = ("work", "play")
 JUMPS_MS = (0, 1, 10, 400, 1_000, 6_000, 12_000, 25_000, 40_000, 310_000)
+
+QUOTAS = (
+    (Limit("one", max_running=1),),
+    (Limit("one", max_running=2),),
+    (Limit("slow", per_second=0.5),),
+    (Limit("one", max_running=1), Limit("slow", per_second=2.0)),
+    (Limit("slow", max_running=3, per_second=1.5), Limit("third", max_running=1)),
+)
 
 sometimes_ms = st.sampled_from((0, 0, 0, 300, 5_000, 50_000))
 specs = st.fixed_dictionaries(
@@ -59,6 +67,7 @@ specs = st.fixed_dictionaries(
         "total_timeout_ms": sometimes_ms,
         "side_effects": st.sampled_from((1, 1, 2, 3)),
         "dedup_key": st.sampled_from(("", "", "only")),
+        "limits": st.sampled_from(((), (), *QUOTAS)),
         "retry": st.builds(
             RetryPolicy,
             max_attempts=st.integers(1, 3),
@@ -260,6 +269,8 @@ class Life(RuleBasedStateMachine):
         assert not engine.queue.key_count
         assert not engine.asides
         assert not engine.dedup_keys
+        assert not engine.quotas.stopping
+        assert not any(quota.live or quota.running or quota.rows for quota in engine.quotas.by_key.values())
         assert engine.queue_bytes == 0
 
 

@@ -56,6 +56,13 @@ def requirements_of(spec: TaskSpec) -> frozenset[Requirement]:
     return frozenset(map(requirement_of, steps_of(spec)))
 
 
+def limit_keys_of(spec: TaskSpec) -> frozenset[str]:
+    """Keys of the limits that a task names, or the steps of a collaboration."""
+    if spec.collaboration is None:
+        return frozenset(limit.key for limit in spec.limits)
+    return frozenset(limit.key for step in steps_of(spec) for limit in step.limits)
+
+
 def _with(steps: tuple[TaskSpec, ...], *others: TaskSpec | None) -> tuple[TaskSpec, ...]:
     for step in others:
         if step is not None:

@@ -156,11 +156,20 @@ CASES = [
     retry("reason with a line break", "non_retryable_reasons", non_retryable_reasons=["A\nB"]),
     retry("reason of 64", "non_retryable_reasons", non_retryable_reasons=["R" * 64]),
     retry("reason empty", "non_retryable_reasons", non_retryable_reasons=[""]),
-    # In the contract, not built.
-    spec(
-        "limits",
-        "limits",
-        "UNSUPPORTED_FIELD",
-        limits=[{"key": "llm", "max_running": INT_MIN, "per_second": NAN}],
+    # Limits.
+    spec("9 limits", "limits", limits=[{"key": f"k{n}", "max_running": 1} for n in range(9)]),
+    spec("limits: a key twice", "limits[1].key", limits=[{"key": "k", "max_running": 1}] * 2),
+    spec("limits: nothing", "limits[0]", limits=[{"key": "llm"}]),
+    *(
+        spec(f"limits: key {text[:9]!r}", "limits[0].key", limits=[{"key": text, "max_running": 1}])
+        for text in ("", "k" * 129, "a\nb", "\u202e")
+    ),
+    *(
+        spec(f"limits: {n} running", "limits[0].max_running", limits=[{"key": "k", "max_running": n}])
+        for n in (-1, INT_MIN, INT_MAX)
+    ),
+    *(
+        spec(f"limits: {n} a second", "limits[0].per_second", limits=[{"key": "k", "per_second": n}])
+        for n in (-1.0, NAN, INFINITE, 1e-9, 1e308)
     ),
 ]
