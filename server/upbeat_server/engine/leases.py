@@ -269,7 +269,10 @@ def end_attempt(
     if outcome in LEARNED_FROM:
         completed = outcome == COMPLETED
         beside = 0 if agent is None else len(agent.leases) + 1
-        engine.predictor.learn(task_type, attempt.agent_id, ran_ms, completed=completed, beside=beside)
+        size = task.spec.size_hint
+        engine.predictor.learn(
+            task_type, attempt.agent_id, ran_ms, completed=completed, beside=beside, size=size
+        )
         if task.charged_key is not None:
             engine.queue.settle(task, ran_ms - task.charged_ms)
     elif task.charged_key is not None:

@@ -5,6 +5,10 @@ slow run does not spoil the estimate: ``mean = exp(m)`` with
 ``m += (log(d) - m) * weight``. The weight is 1/n for the first runs and settles
 at ``EWMA_WEIGHT``. Unknown cells fall back to the task type as a whole.
 
+Agents are compared by *effects*: the logarithm of a run is taken for the level of its type (and size)
+plus the effect of the agent plus one of the agent on the type. Effects are shrunk towards 0 while
+little is known of them, so an agent that is new to a type is first judged by its other work (``effects.py``).
+
 A run is what the server sees of it, waiting at a busy agent included. Its *share*
 is the run divided by what ran beside it: what one task takes of an agent's time.
 """
@@ -12,6 +16,8 @@ is the run divided by what ran beside it: what one task takes of an agent's time
 from __future__ import annotations
 
 from math import exp, log, sqrt
+
+from upbeat_server.engine.effects import FAILING_WEIGHT, Effect, Level
 
 EWMA_WEIGHT = 0.1
 RUNS_SETTLED = 10
@@ -24,12 +30,18 @@ UNKNOWN_MS = 1_000.0
 RUNS_FOR_QUANTILE = 20
 
 
+NO_EFFECT = Effect()
+"""Of cells that are not of one agent."""
+
+
 class Cell:
     """The record of one (type, agent), or of one type over all agents."""
 
-    __slots__ = ("_duration_ms", "count", "log_ms", "log_variance", "runs", "successes")
+    __slots__ = ("_duration_ms", "count", "effect", "failing", "log_ms", "log_variance", "runs", "successes")
 
     def __init__(self) -> None:
+        self.effect = NO_EFFECT  # Of one agent on one type, besides its overall one.
+        self.failing = 0.0  # Share of attempts that fail lately, see effects.py.
         self.count = 0
         self.successes = 0
         self.runs = 0  # Successful runs, whose durations count.
@@ -71,35 +83,95 @@ class Cell:
 class Predictor:
     """All records. The oldest cell gives way when there are more than ``CELLS_MAX``."""
 
-    __slots__ = ("cells", "shares", "types")
+    __slots__ = ("agents", "cells", "levels", "shares", "types")
 
     def __init__(self) -> None:
         self.cells: dict[tuple[str, str], Cell] = {}
         self.types: dict[str, Cell] = {}
         self.shares: dict[str, Cell] = {}
+        self.levels: dict[str, Level] = {}
+        self.agents: dict[str, Effect] = {}
 
-    def learn(self, task_type: str, agent_id: str, ms: float, *, completed: bool, beside: int = 0) -> None:
-        """Count one attempt of an agent. ``beside`` is how many it ran at the time; 0: not known."""
-        key = (task_type, agent_id)
-        cell = self.cells.get(key)
+    def learn(
+        self,
+        task_type: str,
+        agent_id: str,
+        ms: float,
+        *,
+        completed: bool,
+        beside: int = 0,
+        size: float = 0.0,
+    ) -> None:
+        """Count one attempt of an agent.
+
+        ``beside`` is how many it ran at the time; 0: not known. ``size`` is the task's size hint.
+        """
+        cell = self.cells.get((task_type, agent_id))
         if cell is None:
-            if len(self.cells) >= CELLS_MAX:
-                del self.cells[next(iter(self.cells))]
-            cell = self.cells[key] = Cell()
-        overall = self.types.get(task_type)
-        if overall is None:
-            if len(self.types) >= CELLS_MAX:
-                del self.types[next(iter(self.types))]
-            overall = self.types[task_type] = Cell()
+            cell = self.cell(task_type, agent_id)
+        overall = self.types[task_type]
         if completed:
             log_ms = log(ms) if ms > DURATION_MIN_MS else LOG_MIN
             cell.learn_run(log_ms)
             overall.learn_run(log_ms)
+            self._compare(task_type, agent_id, cell, log_ms, size)
             if beside:
                 self.learn_share(task_type, ms / beside)
         else:
             cell.count += 1
             overall.count += 1
+            cell.failing += (1 - cell.failing) * FAILING_WEIGHT
+            self.levels[task_type].learn_failure()
+
+    def cell(self, task_type: str, agent_id: str) -> Cell:
+        """The cell, made if it is new, with what is known of its type and its agent."""
+        cell = self.cells.get((task_type, agent_id))
+        if cell is None:
+            if len(self.cells) >= CELLS_MAX:
+                del self.cells[next(iter(self.cells))]
+            cell = self.cells[task_type, agent_id] = Cell()
+            cell.effect = Effect()
+        if task_type not in self.types:
+            if len(self.types) >= CELLS_MAX:
+                oldest = next(iter(self.types))
+                del self.types[oldest]
+                del self.levels[oldest]
+            self.types[task_type] = Cell()
+            self.levels[task_type] = Level()
+        if agent_id not in self.agents:
+            if len(self.agents) >= CELLS_MAX:
+                del self.agents[next(iter(self.agents))]
+            self.agents[agent_id] = Effect()
+        return cell
+
+    def _compare(self, task_type: str, agent_id: str, cell: Cell, log_ms: float, size: float) -> None:
+        """Learn from a completed run how the agent compares with others."""
+        level = self.levels[task_type]
+        agent = self.agents.get(agent_id)
+        if agent is None:
+            agent = self.agents[agent_id] = Effect()
+        overall, own = agent.value, cell.effect.value
+        residual = log_ms - (level.expected(size) if size else level.log_ms)
+        if level.runs:
+            agent.learn(residual - own)
+            cell.effect.learn(residual - overall)
+        level.learn(log_ms - overall - own, size, overall + own)
+        if cell.failing:
+            cell.failing -= cell.failing * FAILING_WEIGHT
+
+    def run_ms(self, task_type: str, agent_id: str, size: float = 0.0) -> float:
+        """Expected run of a task on one agent; UNKNOWN_MS while nothing is known of the type."""
+        level = self.levels.get(task_type)
+        if level is None or not level.runs:
+            return UNKNOWN_MS
+        log_ms = level.expected(size)
+        agent = self.agents.get(agent_id)
+        if agent is not None:
+            log_ms += agent.value
+        cell = self.cells.get((task_type, agent_id))
+        if cell is not None:
+            log_ms += cell.effect.value
+        return exp(log_ms)
 
     def learn_share(self, task_type: str, ms: float) -> None:
         """Count a completed run divided by what ran beside it on its agent."""
