@@ -24,6 +24,7 @@ class Agent:
         "drain_wanted",
         "failed",
         "fenced_sessions",
+        "free_place",
         "free_stamp",
         "index",
         "labels",
@@ -31,6 +32,7 @@ class Agent:
         "last_session_id",
         "leases",
         "name",
+        "probe_due",
         "profile",
         "sdk_version",
         "session_id",
@@ -64,6 +66,8 @@ class Agent:
         self.failed = 0
         self.turn = 0  # Tasks handed to it; every 8th one may go to the overdue lane.
         self.available = False  # Counted among the free agents of its profile.
+        self.free_place = 0  # Among the free agents of its profile, while it is one.
+        self.probe_due = 0  # From which pick on it may be probed, if it is out.
         self.free_stamp = 0  # Of its valid entry among the free agents of its profile.
         self.timer_ms = 0  # Bucket of its one timer; 0: not armed.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from upbeat_server.engine.agent import Agent
+    from upbeat_server.engine.fleet import Fleet
     from upbeat_server.engine.predictor import Predictor
     from upbeat_server.engine.queue import Signature
     from upbeat_server.engine.task import Task
@@ -39,8 +40,11 @@ class Choice(Protocol):
     def follow(self, task: Task) -> Agent | None:
         """The free agent that gets the task because it just got the one before; None: pick one."""
 
-    def pick(self, task: Task, candidates: list[Agent]) -> Agent:
-        """One of ``candidates``, which is not empty."""
+    def candidates(self, task: Task) -> list[Agent]:
+        """Free agents that satisfy the task's requirement, a bounded number, for ``pick``."""
+
+    def pick(self, task: Task, candidates: list[Agent], now_ms: int) -> Agent | None:
+        """One of ``candidates``, which is not empty; None: the task had better wait for another agent."""
 
     def explain(self, task: Task, agent: Agent) -> str:
         """Why such an agent is picked, for a person."""
@@ -56,11 +60,10 @@ class Chunk:
         self.left = CHUNK_TASKS - 1
 
 
-class LeastLoaded:
-    """The agent with the smallest share of its slots taken; the longest known one on a tie.
+class Policy:
+    """What all policies share: tiny tasks of one turn fill one agent before the next, up to a chunk.
 
-    Tiny tasks of one turn fill one agent before the next, up to a chunk, because there a
-    frame for each costs more than the balance is worth. Tiny is what takes little of an
+    A frame for each of them costs more than the balance is worth. Tiny is what takes little of an
     agent's time: a run counts divided by what ran beside it, else a full fleet would make
     every run look long, tasks would be spread, frames would shrink, and so it would stay.
 
@@ -68,7 +71,8 @@ class LeastLoaded:
     too. Then short is tiny, for what is short of time is the server and not an agent.
     """
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, fleet: Fleet, predictor: Predictor) -> None:
+        self._fleet = fleet
         self._predictor = predictor
         self._chunks: dict[Signature, Chunk] = {}
         self._tiny_ms = TINY_MS
@@ -89,22 +93,50 @@ class LeastLoaded:
         chunk.left -= 1
         return agent
 
-    def pick(self, task: Task, candidates: list[Agent]) -> Agent:
+    def candidates(self, task: Task) -> list[Agent]:
         """See Choice."""
-        agent = candidates[0] if len(candidates) == 1 else min(candidates, key=_load)
+        return self._fleet.sample(task.signature)
+
+    def pick(self, task: Task, candidates: list[Agent], now_ms: int) -> Agent | None:  # noqa: ARG002 - others hold a task.
+        """See Choice."""
+        task.chosen = None
+        agent = candidates[0] if len(candidates) == 1 else self._one_of(task, candidates)
         if not task.record.attempt and not task.panel and self._is_tiny(task.spec.type):
             self._chunks[task.signature] = Chunk(agent)
         return agent
 
+    def _one_of(self, task: Task, candidates: list[Agent]) -> Agent:
+        """What sets a policy apart."""
+        raise NotImplementedError
+
     def explain(self, task: Task, agent: Agent) -> str:
         """See Choice."""
+        words = self._words(agent)
         if self._is_tiny(task.spec.type):
-            return f"least loaded; {task.spec.type} is tiny, so chunks go to one agent"
-        return f"least loaded of the free agents that can do it ({agent.in_use} of {agent.slots} slots taken)"
+            return f"{words}; {task.spec.type} is tiny, so chunks go to one agent"
+        return words
+
+    def _words(self, agent: Agent) -> str:
+        raise NotImplementedError
 
     def _is_tiny(self, task_type: str) -> bool:
         return self._predictor.share_ms(task_type) < self._tiny_ms
 
 
-def _load(agent: Agent) -> tuple[float, int]:
-    return agent.in_use / agent.slots, agent.index
+class LeastLoaded(Policy):
+    """The agent with the smallest share of its slots taken; the longest known one on a tie."""
+
+    def candidates(self, task: Task) -> list[Agent]:
+        """See Choice."""
+        return self._fleet.candidates(task.signature)
+
+    def _one_of(self, task: Task, candidates: list[Agent]) -> Agent:  # noqa: ARG002 - it looks at agents only.
+        return min(candidates, key=load_of)
+
+    def _words(self, agent: Agent) -> str:
+        return f"least loaded of the free agents that can do it ({agent.in_use} of {agent.slots} slots taken)"
+
+
+def load_of(agent: Agent) -> tuple[float, int]:
+    """Share of its slots that is taken; ties by who came first."""
+    return len(agent.leases) / agent.slots, agent.index

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from upbeat_server.engine.agent import Agent
     from upbeat_server.engine.engine import Engine
-    from upbeat_server.engine.queue import Signature
+    from upbeat_server.engine.queue import Lane, Signature
     from upbeat_server.engine.task import Task
 
 QUEUED = TaskState.QUEUED
@@ -49,6 +49,8 @@ def dispatch(engine: Engine, now_ms: int, pressure: float = 0.0) -> None:
     if not engine.fleet.match_some(PAIRS_MAX):
         engine.turn_wanted_ms = now_ms
     recalled = _recall_aside(engine, now_ms) if engine.asides else 0
+    if engine.held:
+        _reconsider_held(engine)
     left = HAND_OUTS_MAX
     depths = engine.queue.depth_by_priority
     for priority in CLASSES:
@@ -58,25 +60,28 @@ def dispatch(engine: Engine, now_ms: int, pressure: float = 0.0) -> None:
             if found is None:
                 break
             left -= 1
-            if not _hand_out(engine, found[1], now_ms):
+            if not _hand_out(engine, found[0], found[1], now_ms):
                 recalled -= 1
     if not left or (recalled > 0 and engine.asides):
         engine.turn_wanted_ms = now_ms
 
 
-def _hand_out(engine: Engine, task: Task, now_ms: int) -> bool:
-    """Hand out the task that goes first; False if it stepped aside."""
+def _hand_out(engine: Engine, lane: Lane, task: Task, now_ms: int) -> bool:
+    """Hand out the task that goes first; False if it stepped aside, or waits for a better agent."""
     if task.member_of is not None and not _within_budget(engine, task, now_ms):
         return False
     agent = engine.choice.follow(task)
     if agent is None:
-        candidates = engine.fleet.candidates(task.signature)
+        candidates = engine.choice.candidates(task)
         if task.rejections or task.record.failed_agents or task.panel:
             candidates = _acceptable(engine, task, candidates, now_ms)
             if not candidates:
                 _set_aside(engine, task, now_ms)
                 return False
-        agent = engine.choice.pick(task, candidates)
+        agent = engine.choice.pick(task, candidates, now_ms)
+        if agent is None:
+            _hold(engine, lane, task)
+            return False
     if not (agent.turn + agent.index) % engine.limits.ordering.overdue_turn:
         overdue = _overdue_head(engine, agent, now_ms)
         if overdue is not None and overdue is not task:
@@ -85,6 +90,22 @@ def _hand_out(engine: Engine, task: Task, now_ms: int) -> bool:
                 return False
     leases.grant(engine, task, agent, now_ms)
     return True
+
+
+def _hold(engine: Engine, lane: Lane, task: Task) -> None:
+    """The task waits for a better agent, and so does its lane: what comes after it would decide alike."""
+    engine.queue.ready[lane.priority].pass_over(lane)
+    engine.held[task.signature] = None
+    until_ms = task.held_since_ms + engine.limits.choice.hold_ms
+    engine.turn_wanted_ms = min(engine.turn_wanted_ms or until_ms, until_ms)
+
+
+def _reconsider_held(engine: Engine) -> None:
+    """Every turn what was held is looked at again, for something may have changed."""
+    held = engine.held
+    engine.held = {}
+    for signature in held:
+        engine.queue.offer_all(signature)
 
 
 def _within_budget(engine: Engine, task: Task, now_ms: int) -> bool:

@@ -18,7 +18,7 @@ from math import frexp
 SLOW_WEIGHT = 0.04
 FAST_WEIGHT = 0.2
 JUMP = 0.75
-"""Distance of the two means, in log space, that is no chance any longer where runs spread by a factor of 2."""
+"""Distance of the two means, in log space, that is hardly chance where runs spread by a factor of 2."""
 
 RUNS_SETTLED = 25
 PRIOR_RUNS = 6.0

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from upbeat_server.engine import pausing
 from upbeat_server.engine.bus import restored as restored_bus
 from upbeat_server.engine.bus.bus import Bus
-from upbeat_server.engine.choice import LeastLoaded
+from upbeat_server.engine.choice_policies import choice_of
 from upbeat_server.engine.collaboration.expected import Expected
 from upbeat_server.engine.collaboration.grades import Grades
 from upbeat_server.engine.collaboration.rebuild import rebuild
@@ -86,9 +86,9 @@ class Engine:
         self.timers = Timers()
         self.bus = Bus()
         self.predictor = Predictor()
-        self.choice: Choice = LeastLoaded(self.predictor)
         self.counters = Counters()
         self.entropy = Entropy(epoch)
+        self.choice: Choice = choice_of(limits.choice, namespace, self.fleet, self.predictor, self.entropy)
         self.commands: list[Command] = []  # Of the step that runs.
         self.unsaid: list[Command] = []  # Of the restore, until the first step.
         # RUNNING tasks whose agent has not come back since the restart, by agent id.
@@ -97,6 +97,8 @@ class Engine:
         self.purge_due_ms = clock_ms + limits.retention.purge_interval_ms
         # Signatures that have tasks which stepped aside.
         self.asides: dict[Signature, None] = {}
+        # Signatures whose first task waits for a better agent than is free.
+        self.held: dict[Signature, None] = {}
         # Collaborations: those that run, ends that their groups have not heard of (within a step
         # only), groups with something left to do, and what is compiled of the steps of each root.
         self.modes: Mapping[str, Mode] = limits.modes

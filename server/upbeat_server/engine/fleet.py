@@ -38,7 +38,7 @@ CONNECTED = AgentState.CONNECTED
 class Profile:
     """What a group of agents has in common, and which of them are free."""
 
-    __slots__ = ("agents", "capabilities", "free", "free_count", "key", "labels", "signatures")
+    __slots__ = ("agents", "capabilities", "free", "free_agents", "key", "labels", "sampled", "signatures")
 
     def __init__(self, key: ProfileKey) -> None:
         self.key = key
@@ -47,7 +47,8 @@ class Profile:
         self.agents: dict[str, Agent] = {}
         self.signatures: dict[Signature, None] = {}
         self.free: list[tuple[float, int, int, Agent]] = []
-        self.free_count = 0
+        self.free_agents: list[Agent] = []  # In no order; each knows its place.
+        self.sampled = 0  # Where the next sample of them begins.
 
     def satisfies(self, signature: Signature) -> bool:
         """Whether agents of this profile may get tasks with this requirement."""
@@ -55,6 +56,28 @@ class Profile:
         if task_type not in self.capabilities or not self.capabilities.issuperset(required):
             return False
         return signature.predicate is None or signature.predicate(self.labels)
+
+    def gain(self, agent: Agent) -> None:
+        """An agent became free."""
+        agent.free_place = len(self.free_agents)
+        self.free_agents.append(agent)
+
+    def spend(self, agent: Agent) -> None:
+        """An agent is free no longer: the last one takes its place."""
+        last = self.free_agents.pop()
+        if last is not agent:
+            self.free_agents[agent.free_place] = last
+            last.free_place = agent.free_place
+
+    def sample(self, most: int) -> list[Agent]:
+        """Up to ``most`` free agents: all, or others each time."""
+        free = self.free_agents
+        if len(free) <= most:
+            return free.copy()
+        begin = self.sampled % len(free)
+        self.sampled = begin + most
+        found = free[begin : begin + most]
+        return found + free[: most - len(found)]
 
     def least_loaded(self) -> Agent | None:
         """The free agent with the smallest share of its slots taken.
@@ -163,8 +186,7 @@ class Fleet:
 
     def _withdraw(self, agent: Agent, profile: Profile) -> None:
         if agent.available:
-            agent.available = False
-            self._count_free(profile, -1)
+            self._spend(profile, agent)
         agent.free_stamp += 1
         agent.profile = None
         del profile.agents[agent.agent_id]
@@ -192,28 +214,31 @@ class Fleet:
         ):
             profile.enter(agent)
             if not agent.available:
-                agent.available = True
-                self._count_free(profile, 1)
+                self._gain(profile, agent)
         elif agent.available:
-            agent.available = False
             agent.free_stamp += 1
-            self._count_free(profile, -1)
+            self._spend(profile, agent)
 
     def granted(self, agent: Agent) -> None:
         """Tell that the agent got an attempt more: it may have no room for another."""
         if len(agent.leases) >= agent.slots or agent.unacked_bytes >= self.unacked_bytes_max:
             self.refresh(agent)
 
-    def _count_free(self, profile: Profile, change: int) -> None:
-        profile.free_count += change
-        if not profile.free_count:
-            for signature in profile.signatures:
-                signature.free_profiles.pop(profile, None)
-        elif profile.free_count == change:
+    def _gain(self, profile: Profile, agent: Agent) -> None:
+        agent.available = True
+        profile.gain(agent)
+        if len(profile.free_agents) == 1:
             for signature in profile.signatures:
                 if not signature.is_paused:
                     signature.free_profiles[profile] = None
                     self._queue.offer_all(signature)
+
+    def _spend(self, profile: Profile, agent: Agent) -> None:
+        agent.available = False
+        profile.spend(agent)
+        if not profile.free_agents:
+            for signature in profile.signatures:
+                signature.free_profiles.pop(profile, None)
 
     def watch_for(self, signature: Signature) -> None:
         """Match a new signature against the fleet, in the turns to come."""
@@ -266,7 +291,7 @@ class Fleet:
         if profile.satisfies(signature):
             profile.signatures[signature] = None
             signature.profiles[profile] = None
-            if profile.free_count and not signature.is_paused:
+            if profile.free_agents and not signature.is_paused:
                 signature.free_profiles[profile] = None
                 self._queue.offer_all(signature)
 
@@ -285,6 +310,20 @@ class Fleet:
             first = next(iter(signature.free_profiles))
             del signature.free_profiles[first]
             signature.free_profiles[first] = None
+        return found
+
+    def sample(self, signature: Signature) -> list[Agent]:
+        """Up to CANDIDATES_MAX free agents that satisfy the signature, of all profiles alike."""
+        profiles = signature.free_profiles
+        if len(profiles) == 1:
+            (profile,) = profiles
+            return profile.sample(CANDIDATES_MAX)
+        each = max(1, CANDIDATES_MAX // max(1, len(profiles)))
+        found = [agent for profile in islice(profiles, CANDIDATES_MAX) for agent in profile.sample(each)]
+        if len(profiles) > CANDIDATES_MAX:
+            for profile in list(islice(profiles, CANDIDATES_MAX)):
+                del profiles[profile]
+                profiles[profile] = None
         return found
 
     def capable(self, signature: Signature, most: int) -> Iterator[Agent]:

@@ -97,8 +97,11 @@ def _agents(engine: Engine) -> Iterator[str]:
         yield "the list of agents that are gone is wrong"
     for profile in engine.fleet.profiles.values():
         free_count = sum(agent.available for agent in profile.agents.values())
-        if free_count != profile.free_count or not profile.agents:
-            yield f"a profile counts {profile.free_count} free agents of {free_count}"
+        listed = profile.free_agents
+        if free_count != len(listed) or not profile.agents:
+            yield f"a profile lists {len(listed)} free agents of {free_count}"
+        if any(agent.free_place != place or not agent.available for place, agent in enumerate(listed)):
+            yield "a free agent does not know its place among those of its profile"
         if (profile.least_loaded() is None) != (free_count == 0):
             yield "a profile has lost its free agents"
         for signature in profile.signatures:

@@ -64,6 +64,8 @@ def grant(engine: Engine, task: Task, agent: Agent, now_ms: int) -> None:
         record.acked = False
     if not record.start_ms:
         record.start_ms = now_ms
+    if task.held_since_ms:
+        task.held_since_ms = 0
     record.attempt_deadline_ms = now_ms + spec.attempt_timeout_ms
     record.attempts = [*record.attempts[1 - ATTEMPTS_KEPT :], Attempt(attempt, agent.agent_id, now_ms)]
     # UNSAFE work that is not acknowledged may be running all the same: it waits for its deadline.

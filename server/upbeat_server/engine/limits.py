@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - read when settings are converted
+from math import log
 
 import msgspec
 
@@ -49,6 +50,23 @@ class Ordering(msgspec.Struct, frozen=True):
         return (0, self.overdue_low_ms, self.overdue_normal_ms, self.overdue_high_ms, 0)[priority]
 
 
+class ChoiceRules(msgspec.Struct, frozen=True):
+    """Which policy picks agents, and what the predictive one may do (``choice_predictive.py``)."""
+
+    policy: str = "predictive"
+    policies: Mapping[str, str] = {}  # Of namespaces that have another one.
+    slow_factor: float = 2.5  # Slower than its peers by this, an agent is out.
+    probe_turns: int = 64  # Tasks picked for between two probes of an agent that is out.
+    hold_factor: float = 2.0  # Sooner by this a busy agent has to be done.
+    hold_tasks_max: int = 8  # Beyond it nothing waits for a better agent,
+    hold_ms: int = 5_000  # nor for longer than this.
+
+    @property
+    def log_hold(self) -> float:
+        """``hold_factor`` in log space."""
+        return log(self.hold_factor)
+
+
 class Retention(msgspec.Struct, frozen=True):
     """How long finished tasks are kept, whichever comes first."""
 
@@ -91,4 +109,5 @@ class Limits(msgspec.Struct, frozen=True):
     retention: Retention = Retention()
     bus: BusBounds = BusBounds()
     delivery: Delivery = Delivery()
+    choice: ChoiceRules = ChoiceRules()
     modes: Mapping[str, Mode] = {}  # By name.

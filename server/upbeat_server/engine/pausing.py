@@ -52,7 +52,7 @@ def _resume(engine: Engine, task_type: str) -> None:
     for signature in fleet.of_type.get(task_type, ()):
         signature.is_paused = False
         signature.free_profiles.update(
-            (profile, None) for profile in signature.profiles if profile.free_count
+            (profile, None) for profile in signature.profiles if profile.free_agents
         )
         engine.queue.offer_all(signature)
 

@@ -244,6 +244,10 @@ class Ready:
                 heapify(self._heap)
             heappush(self._heap, (rank, lane))
 
+    def pass_over(self, lane: Lane) -> None:
+        """Nothing of the lane is best until it is entered anew: its first task waits for a better agent."""
+        lane.listed = False
+
     def best(self) -> tuple[Lane, Task] | None:
         """The lane that goes first, and its first task."""
         heap = self._heap

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from upbeat_server.engine.agent import Agent
+    from upbeat_server.engine.choice_predictive import Reasons
     from upbeat_server.engine.collaboration.group import Group
     from upbeat_server.engine.events import AttemptProgressed
     from upbeat_server.engine.model import TaskId, TaskRecord, TaskSpec
@@ -22,9 +23,11 @@ class Task:
         "bin",
         "charged_key",
         "charged_ms",
+        "chosen",
         "cost_before",
         "gate",
         "group",
+        "held_since_ms",
         "member_of",
         "panel",
         "paused_ms",
@@ -76,6 +79,10 @@ class Task:
         # What its fairness key paid for the running attempt, and which key that was.
         self.charged_ms = 0.0
         self.charged_key: FairnessKey | None = None
+        # Why its agent was picked, if the policy has something to say.
+        self.chosen: Reasons | None = None
+        # Since when it waits for a better agent although one is free; 0: it does not.
+        self.held_since_ms = 0
         # Bucket of its one timer; 0: not armed.
         self.timer_ms = 0
         # Of a collaboration that runs: its children and its mode.

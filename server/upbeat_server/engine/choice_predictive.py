@@ -1,0 +1,193 @@
+"""The default policy: the free agent that should be done first.
+
+What counts is the time until a task is done: the expected run on the agent, longer by what has to be
+tried again where attempts fail. Agents that are much worse at a type than others (``slow_factor``), because
+they are slow or because they fail, are *out* for it: they get a probe now and then, one at a time, and are
+in again when the probes say so. A task is held when a busy agent should finish it sooner by ``hold_factor``
+than the best free one would - for a while, and only while few tasks wait.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from math import exp, log
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from upbeat_server.engine.choice import LeastLoaded
+from upbeat_server.engine.model import AgentState, SideEffects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from upbeat_server.engine.agent import Agent
+    from upbeat_server.engine.effects import Level
+    from upbeat_server.engine.fleet import Fleet
+    from upbeat_server.engine.limits import ChoiceRules
+    from upbeat_server.engine.predictor import Predictor
+    from upbeat_server.engine.task import Task
+
+LOAD_WEIGHT = 0.1
+"""What a full agent loses to an idle one, in log space: equals share the work."""
+
+FAILING_MOST = 0.999
+BUSY_LOOKED_AT_MAX = 64
+HOLD_WORTH_MS = 250.0
+"""Runs that are shorter are not worth a wait."""
+
+CONNECTED = AgentState.CONNECTED
+UNSAFE = SideEffects.UNSAFE
+
+
+class Reasons(msgspec.Struct, frozen=True, gc=False):
+    """Why an agent was picked; times in ms, ``next_ms`` 0: there was no other."""
+
+    expected_ms: float
+    next_ms: float
+    held_ms: int
+    is_probe: bool = False
+
+
+class Predictive(LeastLoaded):
+    """See above. Least loaded for tiny tasks, and while nothing is known of a type."""
+
+    def __init__(self, fleet: Fleet, predictor: Predictor, rules: ChoiceRules) -> None:
+        super().__init__(fleet, predictor)
+        self._rules = rules
+        self._log_slow = log(rules.slow_factor)
+        self._picks = 0
+
+    def candidates(self, task: Task) -> list[Agent]:
+        """See Choice."""
+        if self._is_tiny(task.spec.type):
+            return self._fleet.candidates(task.signature)
+        return self._fleet.sample(task.signature)
+
+    def pick(self, task: Task, candidates: list[Agent], now_ms: int) -> Agent | None:
+        """See Choice."""
+        spec = task.spec
+        level = self._predictor.levels.get(spec.type)
+        if level is None or not level.runs or self._is_tiny(spec.type):
+            return super().pick(task, candidates, now_ms)
+        self._picks += 1
+        log_ms = level.expected(spec.size_hint)
+        out_from = self._out_from(level)
+        best: Agent | None = None
+        least_bad, least_bad_value = candidates[0], out_from + 1e9
+        best_score = best_value = next_value = least_bad_value
+        for agent in candidates:
+            value = self._value(spec.type, agent)
+            if value > out_from:
+                if self._is_probe(task, agent):
+                    return self._take(task, agent, Reasons(exp(log_ms + value), 0.0, 0, is_probe=True))
+                if value < least_bad_value:
+                    least_bad, least_bad_value = agent, value
+                continue
+            score = value + LOAD_WEIGHT * len(agent.leases) / agent.slots
+            if score < best_score:
+                best, best_score, best_value, next_value = agent, score, value, best_value
+            elif value < next_value:
+                next_value = value
+        if best is None:
+            if self._may_hold(task, now_ms) and self._has_one_in(task, out_from):
+                return self._hold(task, now_ms)
+            best, best_value, next_value = least_bad, least_bad_value, out_from + 1e9
+        elif best_value - level.fastest > self._rules.log_hold and self._may_hold(task, now_ms):
+            free_ms = exp(log_ms + best_value)
+            if free_ms >= HOLD_WORTH_MS and self._is_worth_waiting(task, level, free_ms, now_ms):
+                return self._hold(task, now_ms)
+        next_ms = exp(log_ms + next_value) if next_value <= out_from else 0.0
+        held_ms = now_ms - task.held_since_ms if task.held_since_ms else 0
+        return self._take(task, best, Reasons(exp(log_ms + best_value), next_ms, held_ms))
+
+    def _value(self, task_type: str, agent: Agent) -> float:
+        """By how much the agent needs longer than an average one until such a task is done, in log space."""
+        predictor, agent_id = self._predictor, agent.agent_id
+        effect = predictor.agents.get(agent_id)
+        value = effect.value if effect is not None else 0.0
+        cell = predictor.cells.get((task_type, agent_id))
+        if cell is not None:
+            value += cell.effect.value
+            if cell.failing:
+                value -= log(1 - min(cell.failing, FAILING_MOST))
+        return value
+
+    def _out_from(self, level: Level) -> float:
+        """From which value on an agent is out: where a type fails everywhere, nobody is for failing."""
+        return self._log_slow - log(1 - min(level.failing, FAILING_MOST))
+
+    def _is_probe(self, task: Task, agent: Agent) -> bool:
+        """Whether an agent that is out gets this task to show what it can do now."""
+        if agent.leases or self._picks < agent.probe_due or task.record.attempt:
+            return False
+        return task.spec.side_effects != UNSAFE
+
+    def _take(self, task: Task, agent: Agent, reasons: Reasons) -> Agent:
+        agent.probe_due = self._picks + self._rules.probe_turns
+        task.chosen = reasons
+        return agent
+
+    def _may_hold(self, task: Task, now_ms: int) -> bool:
+        bin_ = task.bin
+        if bin_ is None or bin_.lane.depth > self._rules.hold_tasks_max:
+            return False
+        return not task.held_since_ms or now_ms < task.held_since_ms + self._rules.hold_ms
+
+    def _hold(self, task: Task, now_ms: int) -> None:
+        task.held_since_ms = task.held_since_ms or now_ms
+
+    def _busy(self, task: Task) -> Iterator[Agent]:
+        """Connected agents that could do the task and are full; of a large fleet some."""
+        agents = (agent for profile in task.signature.profiles for agent in profile.agents.values())
+        for agent in islice(agents, BUSY_LOOKED_AT_MAX):
+            if agent.state is CONNECTED and 0 < agent.slots <= len(agent.leases):
+                yield agent
+
+    def _has_one_in(self, task: Task, out_from: float) -> bool:
+        """Whether an agent that is not out will be free some time."""
+        return any(self._value(task.spec.type, agent) <= out_from for agent in self._busy(task))
+
+    def _is_worth_waiting(self, task: Task, level: Level, free_ms: float, now_ms: int) -> bool:
+        """Whether a busy agent should be done with it sooner by ``hold_factor`` than the best free one.
+
+        One whose work overruns what was expected of it promises nothing.
+        """
+        within_ms = free_ms / self._rules.hold_factor
+        log_ms = level.expected(task.spec.size_hint)
+        for agent in self._busy(task):
+            run_ms = exp(log_ms + self._value(task.spec.type, agent))
+            if run_ms < within_ms and _wait_ms(agent, now_ms) + run_ms < within_ms:
+                return True
+        return False
+
+    def explain(self, task: Task, agent: Agent) -> str:
+        """See Choice."""
+        chosen = task.chosen
+        if chosen is None:
+            return super().explain(task, agent)
+        words = f"expected {_seconds(chosen.expected_ms)} on it"
+        if chosen.is_probe:
+            return (
+                f"a probe: it is much slower than others, or fails, and gets one task now and then; {words}"
+            )
+        if chosen.next_ms:
+            words += f", {_seconds(chosen.next_ms)} on the next"
+        if chosen.held_ms:
+            words += f"; held {_seconds(chosen.held_ms)} for an agent like it"
+        return words
+
+
+def _wait_ms(agent: Agent, now_ms: int) -> float:
+    """When the first of a full agent's slots should be free; very long if there is no telling."""
+    waits = []
+    for running in agent.leases.values():
+        if running is not None and running.chosen is not None and running.record.attempts:
+            wait_ms = running.record.attempts[-1].start_ms + running.chosen.expected_ms - now_ms
+            if wait_ms > 0:
+                waits.append(wait_ms)
+    return min(waits, default=1e12)
+
+
+def _seconds(ms: float) -> str:
+    return f"{ms / 1_000:.1f} s" if ms >= 1_000 else f"{ms / 1_000:.2g} s"
