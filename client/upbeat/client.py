@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
+from upbeat.agent_calls import AgentCalls
 from upbeat.channel import Tls, address_or_default, namespace_or_default, target_of
 from upbeat.codec import encode
 from upbeat.collaboration.calls import CollaborationCalls
@@ -25,8 +26,6 @@ from upbeat.subscription import Subscription
 from upbeat.task import Task, task_of
 from upbeat.updates import TaskWatch, updates
 from upbeat.v1 import (
-    agent_pb2,
-    agent_service_pb2,
     message_service_pb2,
     stats_pb2,
     stats_service_pb2,
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 PAGE_SIZE = 500
 
 
-class Client(CollaborationCalls):
+class Client(CollaborationCalls, AgentCalls):
     """A connection to a server, for one namespace.
 
     `address` is HOST:PORT (default: UPBEAT_SERVER, else localhost:50051);
@@ -280,24 +279,6 @@ class Client(CollaborationCalls):
         elif parent_task_id:
             request.parent_task_id = parent_task_id
         return TaskWatch(self._core, request)
-
-    async def agents(self, *, capability: str = "") -> AsyncIterator[agent_pb2.Agent]:
-        """The agents of the namespace, ordered by id: `async for agent in up.agents()`."""
-        request = agent_service_pb2.ListAgentsRequest(capability=capability, page_size=PAGE_SIZE)
-        while True:
-            page = await io_thread().call(self._core.agents("ListAgents", request))
-            for agent in page.agents:
-                yield agent
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
-
-    async def drain_agent(self, agent_id: str) -> agent_pb2.Agent:
-        """Give an agent nothing new; what it has it finishes. Raises AgentNotFound."""
-        request = agent_service_pb2.DrainAgentRequest(agent_id=agent_id)
-        response = await io_thread().call(self._core.agents("DrainAgent", request))
-        agent: agent_pb2.Agent = response.agent
-        return agent
 
     async def publish(
         self,

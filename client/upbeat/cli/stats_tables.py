@@ -57,6 +57,7 @@ def stats_page(stats: Stats) -> RenderableType:
         columns(("AGENTS", "COUNT#"), _counts(stats.agents_by_state, _AGENT_STATES)),
         Text(""),
         slots_line(stats),
+        *([Text(f"paused {', '.join(map(visible, stats.paused_types))}")] if stats.paused_types else []),
         *_collaborations(stats),
     )
 

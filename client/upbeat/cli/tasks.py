@@ -13,6 +13,7 @@ from upbeat.cli.inputs import seconds
 from upbeat.cli.invocation import Invocation
 from upbeat.cli.operations import cancel, retry
 from upbeat.cli.options import CommonOptions, grouped
+from upbeat.cli.pauses import pause, resume
 from upbeat.cli.submission import submit
 from upbeat.cli.task_query import QueryOptions, TaskIdArgument
 from upbeat.cli.task_tables import FINISHED, LIST_HEADS, show_explanation, show_task, task_row
@@ -128,3 +129,5 @@ app.command("tree")(grouped(tree))
 app.command("grade")(grouped(grade))
 app.command("append")(grouped(append))
 app.command("close")(grouped(close))
+app.command("pause")(grouped(pause))
+app.command("resume")(grouped(resume))

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from upbeat.v1 import agent_pb2
 from upbeat.v1 import agent_service_pb2 as pb
-from upbeat_server.engine import reasons
 from upbeat_server.engine.model import AgentState
 from upbeat_server.rpc.agent_attempts import fill_attempt, latest
 from upbeat_server.rpc.agent_stream import AgentStream
@@ -15,7 +14,7 @@ from upbeat_server.rpc.faults import Faults, is_agent, is_type
 from upbeat_server.rpc.identity import Role
 from upbeat_server.rpc.page_token import PageTokens, read_page_size
 from upbeat_server.rpc.values import read_time
-from upbeat_server.runtime.refused import Refused, invalid, refused
+from upbeat_server.runtime.refused import Refused, invalid
 from upbeat_server.telemetry.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -125,14 +124,16 @@ class AgentService:
             watch.close()
 
     async def pause_type(self, request: pb.PauseTypeRequest, call: Call) -> pb.PauseTypeResponse:
-        """Not built yet."""
-        call.namespace(request.namespace)
-        raise _not_built("PauseType")
+        """Hold back the tasks of a type."""
+        namespace = call.namespace(request.namespace)
+        paused = await self._orchestrator.pause_type(namespace, _type(request.type))
+        return pb.PauseTypeResponse(paused_types=paused)
 
     async def resume_type(self, request: pb.ResumeTypeRequest, call: Call) -> pb.ResumeTypeResponse:
-        """Not built yet."""
-        call.namespace(request.namespace)
-        raise _not_built("ResumeType")
+        """End a pause."""
+        namespace = call.namespace(request.namespace)
+        paused = await self._orchestrator.resume_type(namespace, _type(request.type))
+        return pb.ResumeTypeResponse(paused_types=paused)
 
     async def list_agent_attempts(
         self, request: pb.ListAgentAttemptsRequest, call: Call
@@ -179,5 +180,10 @@ def _agent_id(text: str) -> str:
     return text
 
 
-def _not_built(name: str) -> Refused:
-    return refused(reasons.NOT_BUILT, f"{name} is in the contract, but this server cannot do it yet")
+def _type(text: str) -> str:
+    if not is_type(text):
+        words = (
+            "must be 1 to 128 characters of [A-Za-z0-9_.:/-], the first one a letter or digit, without '..'"
+        )
+        raise invalid("type", words)
+    return text

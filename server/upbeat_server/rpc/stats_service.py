@@ -165,6 +165,7 @@ def _set_census(stats: stats_pb2.Stats, census: Census | None) -> None:
         stats.retries = census.retries
         stats.leases_lost = census.leases_lost
         stats.hedges = census.hedges
+        stats.paused_types.extend(census.paused_types)
         fill_duration(stats.wasted, census.wasted_ms)
         for mode in sorted(census.groups.keys() | census.groups_ended.keys()):
             figures = stats.collaborations_by_mode[mode]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine import reasons
-from upbeat_server.engine.events import AgentDrainWanted
-from upbeat_server.runtime.calls import DrainCall
+from upbeat_server.engine.events import AgentDrainWanted, PauseWanted
+from upbeat_server.runtime.calls import DrainCall, PauseCall
 from upbeat_server.runtime.desk import Desk
 from upbeat_server.runtime.refused import Refused, refused
 from upbeat_server.runtime.sessions import AgentSession
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from upbeat_server.runtime.agent_watches import AgentWatch
+    from upbeat_server.runtime.namespace import Namespace
     from upbeat_server.telemetry.recorder import AgentAttempt
 
 
@@ -83,6 +84,22 @@ class AgentCalls(Desk):
         origin = next(self._origins)
         event = AgentDrainWanted(origin, agent_id)
         return await self._ask(namespace, DrainCall(namespace), origin, event)
+
+    async def pause_type(self, name: str, task_type: str) -> tuple[str, ...]:
+        """Hold back the tasks of a type durably; all types that are paused then, sorted."""
+        self.admit_work()
+        return await self._rule(await self._catalog.open(name), task_type, is_paused=True)
+
+    async def resume_type(self, name: str, task_type: str) -> tuple[str, ...]:
+        """Let the tasks of a type go again; all types that are paused still, sorted."""
+        self.admit_work()
+        namespace = self._catalog.known(name)
+        return () if namespace is None else await self._rule(namespace, task_type, is_paused=False)
+
+    async def _rule(self, namespace: Namespace, task_type: str, *, is_paused: bool) -> tuple[str, ...]:
+        origin = next(self._origins)
+        event = PauseWanted(origin, task_type, is_paused)
+        return await self._ask(namespace, PauseCall(namespace), origin, event)
 
     async def watch_agents(self, name: str) -> AgentWatch:
         """A watch of what changes from now; who is there already is listed. Close it in the end."""

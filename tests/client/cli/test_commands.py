@@ -44,6 +44,7 @@ def test_submit_with_all_options_is_stored_as_given(up: CommandLine) -> None:
         "--selector", 'labels.region == "us"', "--fairness-key", "f", "--fairness-weight", "2",
         "--queue-timeout", "1h", "--attempt-timeout", "30s", "--total-timeout", "2h", "--max-attempts", "5",
         "--side-effects", "unsafe", "--dedup-key", "d", "--size-hint", "7", "--request-id", "r-1", "{}",
+        "--limit", "key=openai,max_running=5,per_second=2.5", "--limit", "per_second=1,key=gpu",
     )  # fmt: skip
     outcome = up("tasks", "get", task_id, "-o", "json")
     spec = outcome.document["spec"]
@@ -58,10 +59,33 @@ def test_submit_with_all_options_is_stored_as_given(up: CommandLine) -> None:
     assert (spec["retry"]["max_attempts"], spec["side_effects"]) == (5, "SIDE_EFFECTS_UNSAFE")
     assert (spec["fairness_key"], spec["dedup_key"], spec["size_hint"]) == ("f", "d", 7.0)
     assert spec["input"] == {"content_type": "application/json", "json": {}}
+    gpu, openai = spec["limits"]
+    assert (gpu["key"], gpu["per_second"]) == ("gpu", 1.0)
+    assert (openai["key"], openai["max_running"], openai["per_second"]) == ("openai", 5, 2.5)
     assert outcome.document["request_id"] == "r-1"
     page = up("tasks", "get", task_id)
     assert "CRITICAL" in page.out
     assert "gpu" in page.out
+
+
+@pytest.mark.parametrize("text", ["openai", "key=", "key=a,most=1", "key=a,key=b", "key=a,max_running=x", ""])
+def test_a_limit_that_does_not_parse_is_told_how_it_is_written(up: CommandLine, text: str) -> None:
+    outcome = up("tasks", "submit", "echo", "--limit", text)
+    assert outcome.code == 2
+    assert "--limit" in outcome.err
+    assert "max_running" in outcome.err
+
+
+def test_a_type_is_paused_and_resumed(up: CommandLine) -> None:
+    assert up("tasks", "pause", "held", "held/too").out.split() == ["paused", "held,", "held/too"]
+    task_id = submitted(up, "held")
+    assert "is paused" in up("tasks", "explain", task_id).out
+    assert "paused held, held/too" in up("stats").out
+    assert up("tasks", "resume", "held/too", "-o", "json").document == {"paused_types": ["held"]}
+    assert up("tasks", "resume", "held").out.split()[0] == "paused"
+    refused = up("tasks", "pause", "no type")
+    assert "type" in refused.err
+    assert refused.code == 4
 
 
 def test_a_request_id_makes_submit_safe_to_repeat(up: CommandLine) -> None:

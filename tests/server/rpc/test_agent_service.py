@@ -13,9 +13,9 @@ import pytest
 from tests.support.runtime import PATIENCE_S, settle, until
 from tests.support.served import WireAgent, end_of, served, told_by
 from tests.support.troubled_store import TroubledStore
-from upbeat.v1 import agent_service_pb2
+from upbeat.v1 import agent_service_pb2, task_service_pb2
 from upbeat_server.engine.events import AgentConnected, AgentFrame, AttemptEnded
-from upbeat_server.engine.limits import Graces, Limits
+from upbeat_server.engine.limits import Graces, Limits, Ordering
 from upbeat_server.engine.model import NO_SESSION, Payload, TaskId, lease_of
 from upbeat_server.rpc import agent_stream
 from upbeat_server.runtime.bounds import RuntimeBounds, StreamBounds
@@ -280,14 +280,28 @@ async def test_a_watch_of_agents_tells_who_comes_and_goes() -> None:
             states += [agent.state for agent in (await watch.read()).agents]
 
 
-async def test_what_is_not_built_is_refused_by_name() -> None:
+async def test_a_paused_type_is_handed_out_when_it_is_resumed() -> None:
     async with served() as server:
-        for call in (
-            server.agents.PauseType(pb.PauseTypeRequest(type="echo")),
-            server.agents.ResumeType(pb.ResumeTypeRequest(type="echo")),
-        ):
-            told = await told_by(call)
-            assert (told.code, told.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_BUILT")
+        agent = await WireAgent(server, capabilities=["echo", "other"], slots=2).connect()
+        for _ in range(2):  # The second time nothing changes.
+            paused = await server.agents.PauseType(pb.PauseTypeRequest(type="echo"))
+            assert list(paused.paused_types) == ["echo"]
+        task_id = (await server.submit()).task.task_id
+        explained = await server.tasks.ExplainTask(task_service_pb2.ExplainTaskRequest(task_id=task_id))
+        assert [reason.kind for reason in explained.reasons] == [task_service_pb2.WaitReason.KIND_PAUSED]
+        other = (await server.submit("other")).task.task_id
+        assert [each.task_id for each in (await agent.hear()).assignments] == [other]
+        for _ in range(2):
+            resumed = await server.agents.ResumeType(pb.ResumeTypeRequest(type="echo"))
+            assert list(resumed.paused_types) == []
+        assert [each.task_id for each in (await agent.hear()).assignments] == [task_id]
+
+
+async def test_the_number_of_paused_types_is_bounded() -> None:
+    async with served(limits=Limits(ordering=Ordering(paused_types_max=1))) as server:
+        await server.agents.PauseType(pb.PauseTypeRequest(type="echo"))
+        told = await told_by(server.agents.PauseType(pb.PauseTypeRequest(type="other")))
+        assert (told.code, told.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "PAUSED_TYPES_EXHAUSTED")
 
 
 async def test_a_stream_that_never_says_hello_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

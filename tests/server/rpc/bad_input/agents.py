@@ -136,6 +136,14 @@ CASES = [
         Code.NOT_FOUND,
         "AGENT_NOT_FOUND",
     ),
-    case("pausing", PAUSE, agents_pb.PauseTypeRequest(type="a\nb"), Code.UNIMPLEMENTED, "NOT_BUILT"),
-    case("resuming", RESUME, agents_pb.ResumeTypeRequest(type="\0"), Code.UNIMPLEMENTED, "NOT_BUILT"),
+    *(
+        invalid(f"{method.rpartition('/')[2]}: type {what}", method, request(type=text), "type")
+        for method, request in ((PAUSE, agents_pb.PauseTypeRequest), (RESUME, agents_pb.ResumeTypeRequest))
+        for what, text in {
+            "empty": "",
+            "of two lines": "a\nb",
+            "of 129": "t" * 129,
+            "upwards": "a/../b",
+        }.items()
+    ),
 ]
