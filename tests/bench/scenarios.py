@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from tests.bench import crowds, latency, peers, relay, throughput
+from tests.bench import crowds, dispatch_cost, latency, peers, relay, throughput
 from tests.bench.figures import Figure
 from tests.bench.ratios import DURABLE
 from tests.bench.report import Failed
@@ -65,6 +65,7 @@ SCENARIOS = (
         "collaborations.pipeline",
         lambda terms, _: throughput.collaborations(terms, "pipeline", PIPELINES_AT_ONCE, "items/s"),
     ),
+    Scenario("dispatch", lambda terms, _: dispatch_cost.measure(terms)),
     Scenario("agents.10000", lambda terms, _: crowds.agents(terms), is_long=True),
     Scenario("queued.1000000", lambda terms, _: crowds.queued(terms), is_long=True),
 )

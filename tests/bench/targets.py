@@ -51,6 +51,8 @@ TARGETS: Mapping[str, Target] = {
     "half_load.submit.p99": Target("<", 10),
     "half_load.get.p99": Target("<", 5),
     "half_load.queue_to_agent.p99": Target("<", 10),
+    "dispatch.largest": Target("<=", 30),
+    "dispatch.spread": Target("<=", 3),
     "agents.10000.welcome": Target("<=", 30),
     "agents.10000.bytes_each": Target("<=", 60_000),
     "agents.10000.idle_cpu": Target("<=", 0.4),
