@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 from tests.simulation.bus_bugs import BUS_BUGS
 from tests.simulation.group_bugs import GROUP_BUGS
+from tests.simulation.quota_bugs import QUOTA_BUGS
 from upbeat.results import Results
 from upbeat.session import Session
 from upbeat_server.engine import dispatch, leases, sessions, step, timeouts
@@ -359,6 +360,7 @@ BUGS: dict[str, Callable[[], Any]] = {
         sdk_runs_a_repeat,
         *GROUP_BUGS,
         *BUS_BUGS,
+        *QUOTA_BUGS,
     )
 }
 

@@ -38,10 +38,12 @@ FAULTS = (
     "drains",
     "deaths_in_commits",
     "collaborations",
+    "pauses",
+    "quotas",
 )
 """What can be taken away from a run by name."""
-APART = frozenset({"collaborations"})
-"""Drawn apart, so that a run without them is the run that it was before there were any."""
+APART = frozenset({"collaborations", "pauses", "quotas"})
+"""Drawn apart, in the order of their names, so that a run without them is the run that it was before."""
 
 
 def stream(seed: int, name: str) -> Random:

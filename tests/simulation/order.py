@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tests.support.quota_ledger import QuotaLedger
 from upbeat_server.engine import commands, invariants, leases
 from upbeat_server.engine.events import AgentFrame, TaskCancelled, TurnEnded
 from upbeat_server.engine.model import AgentState, ResultOutcome, TaskState, task_of
@@ -41,6 +42,8 @@ class Order:
         self._nested_decided = False  # In this turn.
         self._hedges: dict[tuple[str, int], int] = {}  # By namespace and epoch.
         self.counts: Counter[str] = Counter()
+        self.paused: set[str] = set()  # Types whose pause was answered and is not over.
+        self._quotas = QuotaLedger()
         self.when_sent: Callable[[commands.Deliver], None] = lambda _command: None
         self.engines: dict[str, Engine] = {}
 
@@ -57,6 +60,10 @@ class Order:
         def grant(engine: Engine, task: Task, agent: Agent, now_ms: int) -> None:
             self._before_grant(engine, task, agent, now_ms)
             real_grant(engine, task, agent, now_ms)
+            if task.spec.limits:
+                self.counts["limited"] += 1
+                for words in self._quotas.granted(engine, task):
+                    self._fail(16, words)
             if len(agent.leases) > agent.slots:
                 self._fail(4, f"{agent.agent_id} has {len(agent.leases)} leases and {agent.slots} slots")
             if self._shares is not None:
@@ -134,6 +141,8 @@ class Order:
             self._fail(4, f"{name} went to {agent.agent_id}, which is {agent.state.name}")
         if not can_do(agent, task):
             self._fail(4, f"{name} went to {agent.agent_id}, which does not offer what it needs")
+        if task.spec.type in self.paused:
+            self._fail(16, f"{name} was handed out although its type is paused")
         ordering = engine.limits.ordering
         is_turn = (agent.turn + agent.index) % ordering.overdue_turn == 0
         overdue_ms = getattr(ordering, OVERDUE_FIELDS.get(task.spec.priority, ""), None)
@@ -145,7 +154,7 @@ class Order:
                 continue
             if agent.agent_id in other.record.failed_agents or other.rejections:
                 continue
-            if _has_seat(agent, other):
+            if _has_seat(agent, other) or _is_held_back(other):
                 continue
             if other.spec.priority > task.spec.priority:
                 self._fail(7, f"{name} passed {other.task_id:016x} of a higher class on {agent.agent_id}")
@@ -175,6 +184,11 @@ def _is_behind(first: Task, second: Task) -> bool:
 def _place(task: Task) -> tuple[int, int]:
     """When a task, or the collaboration that it is a child of, was submitted."""
     return task.record.submit_ms or task.record.create_ms, task.task_id
+
+
+def _is_held_back(task: Task) -> bool:
+    """Whether a pause or a limit holds it; that they do so rightly is told by other means."""
+    return task.signature.is_paused or (task.gate is not None and task.gate.blocker() is not None)
 
 
 def _has_seat(agent: Agent, task: Task) -> bool:

@@ -67,6 +67,8 @@ RARE = (
     "Pipeline FAILED",
     "Consensus FAILED",
     "Competitive FAILED",
+    "limited",
+    "type paused",
 )
 
 

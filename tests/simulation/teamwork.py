@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from tests.simulation.mix import Mix
+    from tests.simulation.quotas import Limiter
 
 pb: Any = task_spec_pb2
 TYPES = ("work", "play")
@@ -33,8 +34,9 @@ FIRST_ACCEPTABLE, BEST_OF, HEDGED = 2, 3, 2
 class Teamwork:
     """Makes collaborations out of its own random numbers."""
 
-    def __init__(self, mix: Mix, rng: Random) -> None:
+    def __init__(self, mix: Mix, rng: Random, limiter: Limiter) -> None:
         self._mix = mix
+        self._limiter = limiter
         self._rng = rng
         self._is_pure = False  # Within a competition, where nothing may be UNSAFE.
         self._modes = (self._sequential, self._parallel, self._pipeline, self._consensus, self._competitive)
@@ -112,6 +114,7 @@ class Teamwork:
             for timeout, share in ((step.attempt_timeout, 0.3), (step.queue_timeout, 0.1)):
                 if rng.random() < share:
                     timeout.FromMilliseconds(rng.choice((500, 2_000, 20_000)))
+        self._limiter.limit(step)
         return step
 
     def _steps(self, count: int, depth: int) -> list[Any]:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tests.simulation.calls import Stub
+from tests.simulation.quotas import Pauses
 from tests.simulation.virtual_loop import START_S
 from upbeat.v1 import agent_service_pb2
 
@@ -24,6 +25,7 @@ class Trouble:
         self._world = world
         self._is_over = False
         self._rngs = {name: world.mix.rng(name) for name in KINDS}
+        self._pauses = Pauses(world, self._rngs["pauses"])
         world.disk.when_committing = self._commit_begins
 
     async def run(self) -> None:
@@ -140,6 +142,10 @@ class Trouble:
             world.loop.freeze(server.host)
             self._later(rng.choice(FREEZES_S), lambda: world.loop.thaw(server.host))
 
+    def pause_type(self) -> None:
+        """An operator pauses a type for a while."""
+        self._pauses.strike()
+
     def drain_agent(self) -> None:
         """An operator drains an agent."""
         world = self._world
@@ -186,5 +192,6 @@ KINDS: dict[str, Callable[[Trouble], object]] = {
     "server_stops": Trouble.stop_server,
     "server_freezes": Trouble.freeze_server,
     "drains": Trouble.drain_agent,
+    "pauses": Trouble.pause_type,
     "deaths_in_commits": lambda _trouble: None,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tests.simulation.quotas import Limiter
 from tests.simulation.teamwork import TYPES, Teamwork
 from upbeat.v1 import task_spec_pb2
 
@@ -25,11 +26,14 @@ def specs_of(mix: Mix) -> list[list[Order]]:
     pause_s = mix.duration_s / mix.tasks * submitters * rng.choice((0.05, 0.5, 0.9))
     orders: list[list[Order]] = [[] for _ in range(submitters)]
     own = mix.rng("collaborations")
-    teamwork = Teamwork(mix, own)
+    limiter = Limiter(mix, "quotas")
+    teamwork = Teamwork(mix, own, Limiter(mix, "quotas of steps"))
     for number in range(mix.tasks):
         spec = _spec(mix, rng, number)
         if own.random() < mix.strength("collaborations"):
             spec = teamwork.instead_of(spec, number)
+        else:
+            limiter.limit(spec)
         orders[number % submitters].append((rng.random() * 2 * pause_s, f"r{number}", spec))
     return orders
 

@@ -311,6 +311,8 @@ def leftovers(engine: Any) -> list[tuple[str, int]]:
         "subscriptions": len(engine.bus.subscriptions),
         "outlets": len(engine.bus.outlets),
         "compiled conditions": len(engine.compiled),
+        "limits in use": sum(bool(quota.live or quota.running) for quota in engine.quotas.by_key.values()),
+        "attempts that stop": len(engine.quotas.stopping),
         "children": engine.children,
         "room reserved for children": engine.reserved,
     }

@@ -33,10 +33,12 @@ class QuotaLedger:
     def __init__(self) -> None:
         self._starts: defaultdict[str, list[int]] = defaultdict(list)
         self._numbers: dict[str, Numbers] = {}
+        self._epoch = 0
         self._keys_of: dict[int, tuple[str, ...]] = {}  # By lease.
 
     def granted(self, engine: Engine, task: Task) -> list[str]:
         """A task that names limits was handed out; answers what was exceeded."""
+        self._forget_what_never_was(engine)
         faults = []
         self._keys_of[current_lease(task)] = tuple(limit.key for limit in task.spec.limits)
         for limit in task.spec.limits:
@@ -53,6 +55,13 @@ class QuotaLedger:
                 if starts > tokens:
                     faults.append(f"{starts} starts, {numbers.per_second:g} a second is the limit {key}")
         return faults
+
+    def _forget_what_never_was(self, engine: Engine) -> None:
+        """What the last life handed out later than this one began was never durable, and never left."""
+        if engine.epoch != self._epoch:
+            self._epoch = engine.epoch
+            for key, starts in self._starts.items():
+                self._starts[key] = [start_ms for start_ms in starts if start_ms <= engine.clock_ms]
 
     def _now(self, engine: Engine, key: str) -> Numbers:
         named = [limit for other in engine.tasks.values() for limit in other.spec.limits if limit.key == key]

@@ -34,11 +34,17 @@ if TYPE_CHECKING:
     from upbeat_server.engine.queue import Lane, Queue
 
 
+PAST_MS = 2_000
+"""How long a start is remembered whose token is back, for a window that becomes longer. Longer ones than
+this have one token, so that the last start is all they need to know of."""
+
+
 class Quota:
     """One key, and what is in use of it."""
 
     __slots__ = (
         "_most_running",
+        "_past",
         "_rates",
         "_starts",
         "born_ms",
@@ -68,7 +74,8 @@ class Quota:
         self.window_ms = 0
         self.used = 0  # Tokens taken that are not back.
         self.due_ms = 0  # When it is looked at again; 0: not by itself.
-        self._starts: deque[list[int]] = deque()  # [ms, how many], oldest first.
+        self._starts: deque[list[int]] = deque()  # [ms, how many] of tokens taken, oldest first.
+        self._past: deque[list[int]] = deque()  # The same of tokens that are back.
         self._most_running = Smallest()
         self._rates = Smallest()
 
@@ -93,6 +100,9 @@ class Quota:
             self.tokens = ceil(self.per_second)
             if self.tokens:  # Else the last window holds: what was started is remembered for so long.
                 self.window_ms = ceil(1000 * self.tokens / self.per_second)
+                self._starts.extendleft(reversed(self._past))  # A longer window reaches back to them.
+                self.used += sum(count for _, count in self._past)
+                self._past.clear()
 
     def start(self, now_ms: int) -> None:
         """An attempt is handed out."""
@@ -107,9 +117,12 @@ class Quota:
 
     def _take_back(self, now_ms: int) -> None:
         """Tokens that were taken a window ago are there again."""
-        starts, before_ms = self._starts, now_ms - self.window_ms
-        while starts and starts[0][0] <= before_ms:
-            self.used -= starts.popleft()[1]
+        starts, past = self._starts, self._past
+        while starts and starts[0][0] <= now_ms - self.window_ms:
+            self.used -= starts[0][1]
+            past.append(starts.popleft())
+        while past and past[0][0] <= now_ms - PAST_MS and (starts or len(past) > 1):
+            past.popleft()
 
     def is_full(self) -> bool:
         """Whether as many run as may."""

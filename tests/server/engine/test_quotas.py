@@ -105,6 +105,18 @@ def test_less_than_one_start_a_second_keeps_its_distance(play: Play) -> None:
     assert assigned(play) == ["t2.1 to a1"]
 
 
+def test_a_slower_limit_counts_what_was_started_before_it_came(play: Play) -> None:
+    quick, slow = (Limit("rate", per_second=2.0),), (Limit("rate", per_second=1.5),)
+    play >> hello("a1", slots=9)
+    play.together(*(submit(f"t{number}", limits=quick) for number in range(2)))
+    play.later(1_100) >> submit("t3", limits=slow)
+    assert assigned(play) == ["t0.1 to a1", "t1.1 to a1"]
+    play.later(233)
+    assert assigned(play) == []
+    play.later(1)
+    assert assigned(play) == ["t3.1 to a1"]
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_where_tasks_name_different_numbers_the_smallest_hold(play: Play, first: int) -> None:
     play >> hello("a1", slots=9) >> hello("busy", offers=())
