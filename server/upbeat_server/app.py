@@ -19,8 +19,10 @@ import structlog
 
 from upbeat_server.clock import Clock, SystemClock
 from upbeat_server.config import Address, Listen, ServiceSettings, Settings, StoreSettings
-from upbeat_server.http.probes import build_app
+from upbeat_server.http.gateway import Gateway
+from upbeat_server.http.probes import probe_routes
 from upbeat_server.http.server import HttpServer, PortUnavailable, bind
+from upbeat_server.http.site import build_site
 from upbeat_server.rpc.agent_service import AgentService
 from upbeat_server.rpc.channelz import CHANNELZ_OPTION, ChannelzService
 from upbeat_server.rpc.collaboration_service import CollaborationService
@@ -171,8 +173,10 @@ class App:
         self._health = HealthService(service.descriptor.full_name for service in services)
         self.recorder.on_store_health = self._tell_health
         if settings.listen.http:
-            http_app = build_app(metrics.registry, authenticator, self.unready)
-            self._http = HttpServer(http_app, Address.parse(settings.listen.http), certificates)
+            site = build_site(
+                Gateway(self._door, services), probe_routes(metrics.registry, authenticator, self.unready)
+            )
+            self._http = HttpServer(site, Address.parse(settings.listen.http), certificates)
             self.http_port = self._http.port
         address = Address.parse(settings.listen.grpc)
         bind(address).close()  # grpc does not say why it cannot listen.

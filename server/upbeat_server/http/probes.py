@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from upbeat_server.engine import reasons
+from upbeat_server.http.errors import error_of_refusal
 from upbeat_server.rpc.identity import ALL_NAMESPACES, Role
-from upbeat_server.rpc.refusals import code_of
 from upbeat_server.runtime.refused import Refused, refused
 from upbeat_server.telemetry.exposition import expose
 
@@ -26,13 +25,11 @@ if TYPE_CHECKING:
 
     from upbeat_server.rpc.identity import Authenticator
 
-_STATES = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403}
 
-
-def build_app(
+def probe_routes(
     registry: CollectorRegistry, authenticator: Authenticator, unready: Callable[[], list[str]]
-) -> Starlette:
-    """The HTTP application. ``unready`` answers why no new work is taken, or nothing."""
+) -> list[Route]:
+    """The routes. ``unready`` answers why no new work is taken, or nothing."""
 
     async def metrics(request: Request) -> Response:
         _admit_scraper(authenticator, request.headers.get("authorization"))
@@ -46,25 +43,18 @@ def build_app(
         why = unready()
         return JSONResponse({"ready": not why, "reasons": why}, status_code=503 if why else 200)
 
-    return Starlette(
-        routes=[Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)],
-        exception_handlers={Refused: _answer_refusal},
-    )
+    return [Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)]
 
 
 def _admit_scraper(authenticator: Authenticator, authorization: str | None) -> None:
-    identity = authenticator.identify(authorization)
+    try:
+        identity = authenticator.identify(authorization)
+    except Refused as error:
+        raise error_of_refusal(error.refusal) from None
     if Role.VIEWER not in identity.roles or not identity.may_enter(ALL_NAMESPACES):
-        raise refused(
-            reasons.ROLE_INSUFFICIENT,
-            f'metrics need a token with the role viewer in the namespaces "{ALL_NAMESPACES}"',
+        raise error_of_refusal(
+            refused(
+                reasons.ROLE_INSUFFICIENT,
+                f'metrics need a token with the role viewer in the namespaces "{ALL_NAMESPACES}"',
+            ).refusal
         )
-
-
-async def _answer_refusal(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, Refused):
-        raise error
-    code = code_of(error.refusal)
-    body = {"code": code.value[0], "status": code.name, "message": error.refusal.message}
-    headers = {"www-authenticate": "Bearer"} if code.name == "UNAUTHENTICATED" else None
-    return JSONResponse({"error": body}, status_code=_STATES.get(code.name, 500), headers=headers)

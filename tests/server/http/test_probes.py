@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from starlette.types import Receive, Scope, Send
 
 from tests.support.certificates import Authority, needs_openssl
 from tests.support.http_call import get
 from upbeat_server.config import Address, Tls
-from upbeat_server.http.probes import build_app
+from upbeat_server.http.probes import probe_routes
 from upbeat_server.http.server import HttpServer, PortUnavailable, bind
+from upbeat_server.http.site import build_site
 from upbeat_server.rpc.identity import Authenticator, OpenDoor
 from upbeat_server.rpc.tls import Certificates
 from upbeat_server.rpc.tokens import parse_tokens
@@ -28,6 +30,11 @@ TOKENS = json.dumps(
         {"name": "agent", "token": "token-of-an-agent", "roles": ["agent"], "namespaces": ["*"]},
     ]
 )
+
+
+async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """An API that no test here asks."""
+    raise AssertionError(scope)
 
 
 class Site:
@@ -42,7 +49,7 @@ class Site:
     async def served(
         self, authenticator: Authenticator | None = None, certificates: Certificates | None = None
     ) -> AsyncIterator[int]:
-        app = build_app(self.registry, authenticator or OpenDoor(), lambda: self.why)
+        app = build_site(nothing, probe_routes(self.registry, authenticator or OpenDoor(), lambda: self.why))
         server = HttpServer(app, Address("127.0.0.1", 0), certificates)
         server.start()
         try:
@@ -110,7 +117,9 @@ async def test_where_there_are_tokens_metrics_need_one_for_all_namespaces(
 
 async def test_other_paths_are_not_there(site: Site) -> None:
     async with site.served() as port:
-        assert (await get(port, "/etc/passwd")).status == 404
+        answer = await get(port, "/etc/passwd")
+    assert answer.status == 404
+    assert json.loads(answer.body)["error"]["status"] == "NOT_FOUND"
 
 
 @needs_openssl
@@ -139,7 +148,7 @@ def test_an_address_of_another_machine_is_told_too(host: str) -> None:
 
 
 async def test_stopping_twice_is_stopping_once(site: Site) -> None:
-    server = HttpServer(build_app(site.registry, OpenDoor(), list), Address("127.0.0.1", 0), None)
+    server = HttpServer(build_site(nothing, []), Address("127.0.0.1", 0), None)
     server.start()
     await server.stop()
     await server.stop()

@@ -1,0 +1,135 @@
+"""REST: every RPC at the path that its ``google.api.http`` option gives it.
+
+There is no second schema. What is served, and how its requests and answers look, is
+compiled from the descriptors when the server starts; an option that this cannot serve
+is an error then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from google.api import annotations_pb2
+from starlette.datastructures import Headers
+
+from upbeat_server.engine import reasons
+from upbeat_server.http.body import BodyReader, CallerLeft
+from upbeat_server.http.endpoint import Endpoint
+from upbeat_server.http.errors import HttpError, error_of_refusal, not_allowed, not_found
+from upbeat_server.http.origin import expect_same_site
+from upbeat_server.http.path_template import PathTemplate
+from upbeat_server.runtime.refused import refused
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from google.protobuf.descriptor import MethodDescriptor
+    from starlette.types import Receive, Scope, Send
+
+    from upbeat_server.http.message_reader import MessageReader
+    from upbeat_server.http.message_writer import MessageWriter
+    from upbeat_server.rpc.door import Door, Servicer
+
+STREAMS_MAX: Final = 200
+"""Open at once; a page of the dashboard has about three."""
+
+
+class Resource:
+    """A path, and what may be done there."""
+
+    def __init__(self, path: str) -> None:
+        self.template = PathTemplate(path)
+        self.endpoints: dict[str, Endpoint] = {}
+
+
+class Gateway:
+    """The ASGI application of the API. Raises ValueError for a contract that it cannot serve."""
+
+    def __init__(self, door: Door, services: Sequence[Servicer], origins: Collection[str] = ()) -> None:
+        self._door = door
+        self._origins = origins
+        self._bodies = BodyReader()
+        self._streams = 0
+        self.resources: dict[str, Resource] = {}
+        readers: dict[str, MessageReader] = {}
+        writers: dict[str, MessageWriter] = {}
+        for service in services:
+            for method in service.descriptor.methods:
+                if annotations_pb2.http in method.GetOptions().Extensions:
+                    self._add(Endpoint(door, service, method, readers, writers))
+        self._ordered = sorted(self.resources.values(), key=lambda resource: resource.template.weight)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        try:
+            await self._serve(scope, receive, send)
+        except HttpError as error:
+            await error.send(send)
+        except CallerLeft:
+            return
+
+    def _add(self, endpoint: Endpoint) -> None:
+        verb, path = _rule_of(endpoint.descriptor)
+        endpoint.takes_body = endpoint.descriptor.GetOptions().Extensions[annotations_pb2.http].body == "*"
+        endpoints = self.resources.setdefault(path, Resource(path)).endpoints
+        if verb in endpoints:
+            raise ValueError(f"{verb} {path} is the path of two RPCs")
+        endpoints[verb] = endpoint
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        method = scope["method"]
+        endpoint, variables = self._find(method, _raw_path(scope))
+        if method != "GET":
+            expect_same_site(headers, self._origins)
+        if not endpoint.streams:
+            await endpoint.serve(scope, receive, send, self._bodies, variables)
+            return
+        if self._streams >= STREAMS_MAX:
+            raise error_of_refusal(_EXHAUSTED)
+        self._streams += 1
+        try:
+            await endpoint.serve(scope, receive, send, self._bodies, variables)
+        finally:
+            self._streams -= 1
+
+    def _find(self, method: str, path: str) -> tuple[Endpoint, list[tuple[str, str]]]:
+        """What a path leads to, and its variables. Raises HttpError."""
+        allowed: set[str] = set()
+        for resource in self._ordered:
+            variables = resource.template.match(path)
+            if variables is None:
+                continue
+            if method in resource.endpoints:
+                return resource.endpoints[method], variables
+            allowed |= resource.endpoints.keys()
+        raise not_allowed(method, sorted(allowed)) if allowed else not_found(path)
+
+
+_EXHAUSTED = refused(
+    reasons.STREAMS_EXHAUSTED,
+    f"{STREAMS_MAX} streams of events are open, which is the limit",
+    retry_ms=5_000,
+    event_streams_max=str(STREAMS_MAX),
+).refusal
+
+
+def _rule_of(method: MethodDescriptor) -> tuple[str, str]:
+    """The HTTP method and the path of an RPC. Raises ValueError."""
+    rule = method.GetOptions().Extensions[annotations_pb2.http]
+    verb = rule.WhichOneof("pattern")
+    if (
+        verb in (None, "custom")
+        or rule.additional_bindings
+        or rule.body not in ("", "*")
+        or rule.response_body
+    ):
+        raise ValueError(f"{method.full_name}: only one path with body '*' or none is supported")
+    path: str = getattr(rule, verb)
+    return verb.upper(), path
+
+
+def _raw_path(scope: Scope) -> str:
+    raw: bytes | None = scope.get("raw_path")
+    return quote(scope["path"], safe="/:") if raw is None else raw.decode("latin-1")
