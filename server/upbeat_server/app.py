@@ -20,6 +20,7 @@ import structlog
 from upbeat_server.clock import Clock, SystemClock
 from upbeat_server.config import Address, Listen, ServiceSettings, Settings, StoreSettings
 from upbeat_server.http.gateway import Gateway
+from upbeat_server.http.openapi import description_route
 from upbeat_server.http.probes import probe_routes
 from upbeat_server.http.server import HttpServer, PortUnavailable, bind
 from upbeat_server.http.site import build_site
@@ -54,6 +55,8 @@ from upbeat_server.telemetry.server_metrics import Terms
 
 if TYPE_CHECKING:
     import grpc
+    from starlette.routing import Route
+    from starlette.types import ASGIApp
 
     from upbeat_server.rpc.door import Servicer
     from upbeat_server.store.store import Store
@@ -173,9 +176,7 @@ class App:
         self._health = HealthService(service.descriptor.full_name for service in services)
         self.recorder.on_store_health = self._tell_health
         if settings.listen.http:
-            site = build_site(
-                Gateway(self._door, services), probe_routes(metrics.registry, authenticator, self.unready)
-            )
+            site = self._site(services, probe_routes(metrics.registry, authenticator, self.unready))
             self._http = HttpServer(site, Address.parse(settings.listen.http), certificates)
             self.http_port = self._http.port
         address = Address.parse(settings.listen.grpc)
@@ -221,6 +222,13 @@ class App:
         if settings.channelz:
             services.append(ChannelzService())
         return services
+
+    def _site(self, services: list[Servicer], probes: list[Route]) -> ASGIApp:
+        origins = self.settings.listen.origins
+        gateway = Gateway(self._door, services, origins)
+        has_tokens = not isinstance(self._door.authenticator, OpenDoor)
+        about = description_route(gateway.resources, server_version(), has_tokens=has_tokens)
+        return build_site(gateway, [about, *probes], origins=origins)
 
     def _authenticator(self) -> Authenticator:
         auth = self.settings.auth

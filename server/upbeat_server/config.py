@@ -11,6 +11,7 @@ structs they build, field by field, so that each has a range and a place in
 from __future__ import annotations
 
 import ipaddress
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -38,6 +39,7 @@ ENVIRONMENT_CONFIG: Final = "UPBEAT_CONFIG"
 
 MIB: Final = 1 << 20
 _DAY_MS: Final = 86_400_000
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")
 
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Bytes = Annotated[int, Field(ge=1 << 10, le=1 << 40)]
@@ -108,6 +110,7 @@ class Listen(Group):
 
     grpc: str = "127.0.0.1:50051"
     http: str = "127.0.0.1:8080"  # Empty: no HTTP.
+    http_origins: str = ""  # Other sites whose pages may use the API (CORS), separated by commas.
     insecure: bool = False  # Allows listening beyond loopback without TLS and tokens.
     connections: Connections = Connections()
 
@@ -117,6 +120,19 @@ class Listen(Group):
         if text or field.field_name == "grpc":
             Address.parse(text)
         return text
+
+    @field_validator("http_origins")
+    @classmethod
+    def _origins(cls, text: str) -> str:
+        for origin in filter(None, text.split(",")):
+            if _ORIGIN.fullmatch(origin.strip()) is None:
+                raise ValueError(f"{origin.strip()!r} is no origin: write https://host or http://host:port")
+        return text
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The other sites, one by one."""
+        return tuple(origin.strip() for origin in self.http_origins.split(",") if origin.strip())
 
 
 class Tls(Group):

@@ -7,13 +7,14 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
+import msgspec
 from google.protobuf.message_factory import GetMessageClass
 from starlette.datastructures import Headers
 
 from upbeat_server.http.body import expect_no_body
 from upbeat_server.http.caller import Caller
 from upbeat_server.http.errors import send_json
-from upbeat_server.http.event_stream import KEEP_ALIVE_S, OPEN_S, EventStream
+from upbeat_server.http.event_stream import KEEP_ALIVE_S, LAST_EVENT_ID, OPEN_S, RESUMED_FROM, EventStream
 from upbeat_server.http.message_writer import writer_of
 from upbeat_server.http.request_reader import Asked, RequestReader
 from upbeat_server.rpc.door import MESSAGE_BYTES_MAX, Method
@@ -29,11 +30,8 @@ if TYPE_CHECKING:
     from upbeat_server.http.body import BodyReader
     from upbeat_server.http.message_reader import MessageReader
     from upbeat_server.http.message_writer import MessageWriter
-    from upbeat_server.rpc.door import Door, Servicer
+    from upbeat_server.http.rule import Rule
 
-LAST_EVENT_ID: Final = b"last-event-id"
-RESUMED_FROM: Final = "revision"
-"""The field of a request that ``Last-Event-ID`` sets."""
 LARGE_BYTES: Final = 128 << 10
 """A body of this size is read in a thread: a megabyte of JSON takes 50 ms and more."""
 END_S: Final = 2.0
@@ -52,24 +50,24 @@ class HttpMethod(Method):
         return super().decode(message)
 
 
+class Codecs(msgspec.Struct):
+    """Readers and writers that endpoints share, by the full name of their type."""
+
+    readers: dict[str, MessageReader] = msgspec.field(default_factory=dict)
+    writers: dict[str, MessageWriter] = msgspec.field(default_factory=dict)
+
+
 class Endpoint:
     """Serves one RPC."""
 
-    def __init__(
-        self,
-        door: Door,
-        servicer: Servicer,
-        descriptor: MethodDescriptor,
-        readers: dict[str, MessageReader],
-        writers: dict[str, MessageWriter],
-    ) -> None:
+    def __init__(self, method: HttpMethod, descriptor: MethodDescriptor, rule: Rule, codecs: Codecs) -> None:
+        self.method = method
         self.descriptor = descriptor
-        self.method = HttpMethod(door, servicer, descriptor)
+        self.rule = rule
         self.streams = descriptor.server_streaming
-        self.takes_body = False  # Until a path says so.
-        self._serve: Callable[[Any, Any], Awaitable[Any]] = _function_of(self.method)
-        self._reader = RequestReader(descriptor.input_type, readers)
-        self._writer = writer_of(descriptor.output_type, writers)
+        self._serve: Callable[[Any, Any], Awaitable[Any]] = _function_of(method)
+        self._reader = RequestReader(descriptor.input_type, codecs.readers)
+        self._writer = writer_of(descriptor.output_type, codecs.writers)
         self._parse = GetMessageClass(descriptor.output_type).FromString
 
     @property
@@ -87,9 +85,9 @@ class Endpoint:
     ) -> None:
         """Answer a request, with an error too. Raises HttpError for what is wrong with its body."""
         body = b""
-        if self.takes_body and self._knows_caller(scope):
+        if self.rule.takes_body and self._knows_caller(scope):
             body = await bodies.read(scope, receive, self.body_bytes_max)
-        elif not self.takes_body:
+        elif not self.rule.takes_body:
             expect_no_body(scope)
         asked = Asked(body, scope["query_string"].decode("latin-1"), variables, self._resumed(scope))
         if len(body) > LARGE_BYTES:
@@ -113,11 +111,8 @@ class Endpoint:
         """What a browser that reconnects sets over the query of its first request."""
         if not self.streams or not self._reader.has_field(RESUMED_FROM):
             return []
-        return [
-            (RESUMED_FROM, value.decode("latin-1"))
-            for name, value in scope["headers"]
-            if name == LAST_EVENT_ID
-        ]
+        last = Headers(scope=scope).get(LAST_EVENT_ID)
+        return [(RESUMED_FROM, last)] if last else []
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request: bytes | Refused) -> None:
         caller = Caller(scope)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 OPEN_S: Final = 0.25
 KEEP_ALIVE_S: Final = 15.0
 EVENT_STREAM: Final = "text/event-stream"
+LAST_EVENT_ID: Final = "Last-Event-ID"
+RESUMED_FROM: Final = "revision"
+"""The field of a message that is its id, and of a request what ``Last-Event-ID`` sets."""
 _HEADERS: Final = [
     (b"content-type", EVENT_STREAM.encode()),
     (b"cache-control", b"no-store"),
@@ -40,7 +43,7 @@ class EventStream:
     def __init__(self, send: Send, descriptor: Descriptor, writer: MessageWriter) -> None:
         self._send = send
         self._parse = GetMessageClass(descriptor).FromString
-        self._has_revision = "revision" in descriptor.fields_by_name
+        self._has_revision = RESUMED_FROM in descriptor.fields_by_name
         self._writer = writer
         self._turn = asyncio.Lock()
         self._is_idle = False  # Nothing was sent since the last comment.

@@ -10,25 +10,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from google.api import annotations_pb2
 from starlette.datastructures import Headers
 
 from upbeat_server.engine import reasons
 from upbeat_server.http.body import BodyReader, CallerLeft
-from upbeat_server.http.endpoint import Endpoint
+from upbeat_server.http.endpoint import Codecs, Endpoint, HttpMethod
 from upbeat_server.http.errors import HttpError, error_of_refusal, not_allowed, not_found
 from upbeat_server.http.origin import expect_same_site
-from upbeat_server.http.path_template import PathTemplate
+from upbeat_server.http.rule import rule_of
 from upbeat_server.runtime.refused import refused
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from google.protobuf.descriptor import MethodDescriptor
     from starlette.types import Receive, Scope, Send
 
-    from upbeat_server.http.message_reader import MessageReader
-    from upbeat_server.http.message_writer import MessageWriter
+    from upbeat_server.http.path_template import PathTemplate
     from upbeat_server.rpc.door import Door, Servicer
 
 STREAMS_MAX: Final = 200
@@ -38,8 +35,8 @@ STREAMS_MAX: Final = 200
 class Resource:
     """A path, and what may be done there."""
 
-    def __init__(self, path: str) -> None:
-        self.template = PathTemplate(path)
+    def __init__(self, template: PathTemplate) -> None:
+        self.template = template
         self.endpoints: dict[str, Endpoint] = {}
 
 
@@ -52,12 +49,12 @@ class Gateway:
         self._bodies = BodyReader()
         self._streams = 0
         self.resources: dict[str, Resource] = {}
-        readers: dict[str, MessageReader] = {}
-        writers: dict[str, MessageWriter] = {}
+        codecs = Codecs()
         for service in services:
             for method in service.descriptor.methods:
-                if annotations_pb2.http in method.GetOptions().Extensions:
-                    self._add(Endpoint(door, service, method, readers, writers))
+                rule = rule_of(method)
+                if rule is not None:
+                    self._add(Endpoint(HttpMethod(door, service, method), method, rule, codecs))
         self._ordered = sorted(self.resources.values(), key=lambda resource: resource.template.weight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,12 +67,12 @@ class Gateway:
             return
 
     def _add(self, endpoint: Endpoint) -> None:
-        verb, path = _rule_of(endpoint.descriptor)
-        endpoint.takes_body = endpoint.descriptor.GetOptions().Extensions[annotations_pb2.http].body == "*"
-        endpoints = self.resources.setdefault(path, Resource(path)).endpoints
-        if verb in endpoints:
-            raise ValueError(f"{verb} {path} is the path of two RPCs")
-        endpoints[verb] = endpoint
+        rule = endpoint.rule
+        path = rule.template.text
+        endpoints = self.resources.setdefault(path, Resource(rule.template)).endpoints
+        if rule.verb in endpoints:
+            raise ValueError(f"{rule.verb} {path} is the path of two RPCs")
+        endpoints[rule.verb] = endpoint
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -113,21 +110,6 @@ _EXHAUSTED = refused(
     retry_ms=5_000,
     event_streams_max=str(STREAMS_MAX),
 ).refusal
-
-
-def _rule_of(method: MethodDescriptor) -> tuple[str, str]:
-    """The HTTP method and the path of an RPC. Raises ValueError."""
-    rule = method.GetOptions().Extensions[annotations_pb2.http]
-    verb = rule.WhichOneof("pattern")
-    if (
-        verb in (None, "custom")
-        or rule.additional_bindings
-        or rule.body not in ("", "*")
-        or rule.response_body
-    ):
-        raise ValueError(f"{method.full_name}: only one path with body '*' or none is supported")
-    path: str = getattr(rule, verb)
-    return verb.upper(), path
 
 
 def _raw_path(scope: Scope) -> str:

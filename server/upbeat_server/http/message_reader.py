@@ -10,14 +10,16 @@ only: what stands in the request becomes its bytes, integers exact.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from google.protobuf import json_format
 
 from upbeat_server.engine.collaboration.documents import is_json_type
-from upbeat_server.http.scalars import Unfit, kind_of, scalar_reader
+from upbeat_server.http.scalars import Unfit, kind_of, scalar_reader, text_reader
 from upbeat_server.rpc.values import JSON_TYPE
 
 if TYPE_CHECKING:
@@ -30,11 +32,24 @@ if TYPE_CHECKING:
 
 PAYLOAD: Final = "upbeat.v1.Payload"
 VALUE: Final = "google.protobuf.Value"
-EXAMPLES: Final = {
-    "google.protobuf.Duration": 'a duration in seconds, such as "1.5s"',
-    "google.protobuf.Timestamp": 'a time, such as "2026-01-31T12:00:00Z"',
+
+
+class WrittenString(msgspec.Struct, frozen=True):
+    """How a message is written that is one string in JSON."""
+
+    pattern: str
+    words: str
+
+
+STRINGS: Final = {
+    "google.protobuf.Duration": WrittenString(
+        r"-?[0-9]{1,12}(\.[0-9]{1,9})?s", 'a duration in seconds, such as "1.5s"'
+    ),
+    "google.protobuf.Timestamp": WrittenString(
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})",
+        'a time, such as "2026-01-31T12:00:00Z"',
+    ),
 }
-"""Messages that are written as one string."""
 
 
 class MessageReader:
@@ -56,7 +71,9 @@ class MessageReader:
             field = self.fields.get(name)
             if field is None:
                 faults.add(_join(path, name), self._no_field(name))
-            elif value is not None or field.takes_null:
+            elif value is None and not field.takes_null:
+                faults.add(_join(path, field.name), "must not be null: leave it out")
+            else:
                 before = came.setdefault(field.oneof or field.name, name)
                 if before != name:
                     faults.add(_join(path, field.name), f"cannot stand beside {before!r}: give one of them")
@@ -97,13 +114,13 @@ class FieldReader:
         self.json_name = field.camelcase_name
         self.oneof = field.containing_oneof.name if field.containing_oneof is not None else ""
         self.is_repeated = field.is_repeated
-        self.is_bool = field.cpp_type == field.CPPTYPE_BOOL
+        self.of_text = text_reader(field)
         self.takes_null = False
         self.child: MessageReader | None = None  # Of a message that is written as an object.
         self.read: Callable[[Any], Any] | None = None  # Of what is one value in JSON and in the message.
         self.fill: Callable[[Any, Any, str, Faults], None]
         message = field.message_type
-        self._example = None if message is None else EXAMPLES.get(message.full_name)
+        self._written = None if message is None else STRINGS.get(message.full_name)
         if message is None:
             self.read = scalar_reader(field)
             self.fill = self._fill_list if self.is_repeated else self._fill_scalar
@@ -117,27 +134,28 @@ class FieldReader:
             in_payload = owner is not None and owner.full_name == PAYLOAD
             self.fill = _fill_payload_json if in_payload else self._fill_value
         else:
-            if self._example is None:
+            if self._written is None:
                 self.child = known.get(message.full_name) or reader_of(message, known)
             self.fill = self._fill_messages if self.is_repeated else self._fill_message
 
     @property
     def is_text(self) -> bool:
         """Whether one value of it can be written as a text."""
-        return self.read is not None or self._example is not None
+        return self.read is not None or self._written is not None
 
     def fill_one(self, message: Message, value: Any, path: str, faults: Faults) -> None:
         """Fill the message that one value of this field is."""
         if self.child is not None:
             self.child.fill(message, value, path, faults)
             return
-        if isinstance(value, str):
-            try:
+        written = self._written
+        if written is None:  # A Value, which no list and no map of the contract holds.
+            raise TypeError(self.name)
+        if isinstance(value, str) and re.fullmatch(written.pattern, value):
+            with contextlib.suppress(ValueError):  # The 31st of June.
                 message.FromJsonString(value)  # type: ignore[attr-defined]
                 return
-            except ValueError:
-                pass
-        faults.add(path, f"must be {self._example}")
+        faults.add(path, f"must be {written.words}")
 
     def _fill_scalar(self, message: Message, value: Any, path: str, faults: Faults) -> None:
         try:

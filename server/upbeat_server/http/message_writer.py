@@ -12,11 +12,11 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from google.protobuf.descriptor import FieldDescriptor as Field
 from google.protobuf.json_format import MessageToDict
 
 from upbeat_server.engine.collaboration.documents import is_json_type
-from upbeat_server.http.message_reader import EXAMPLES, PAYLOAD, VALUE
+from upbeat_server.http.message_reader import PAYLOAD, STRINGS, VALUE
+from upbeat_server.http.scalars import FLOATS, WIDE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 PORTION: Final = 50
 """Items of a list that are written without a break; tasks take 50 us each and more."""
-
-_WIDE: Final = {Field.CPPTYPE_INT64, Field.CPPTYPE_UINT64}
-_FLOATS: Final = {Field.CPPTYPE_DOUBLE, Field.CPPTYPE_FLOAT}
 
 encode_json = msgspec.json.encode
 
@@ -108,14 +105,14 @@ def _one(field: FieldDescriptor, known: dict[str, MessageWriter]) -> Callable[[A
     """What writes one value of a field; None for values that are JSON as they are."""
     message = field.message_type
     if message is not None:
-        if message.full_name in EXAMPLES:
+        if message.full_name in STRINGS:
             return _json_string
         return MessageToDict if message.full_name == VALUE else writer_of(message, known).tree
     if field.enum_type is not None:
         return _enum_writer(field.enum_type)
-    if field.cpp_type in _WIDE:
+    if field.cpp_type in WIDE:
         return str
-    return _finite if field.cpp_type in _FLOATS else None
+    return _finite if field.cpp_type in FLOATS else None
 
 
 def _enum_writer(enum: EnumDescriptor) -> Callable[[int], str | int]:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 PAIRS_MAX: Final = 1_000
 
-_BOOLS: Final = {"true": True, "false": False}
-
 
 def query_pairs(text: str) -> list[tuple[str, str]]:
     """Names and values in their order. Raises Refused."""
@@ -46,7 +44,7 @@ def tree_of_pairs(reader: MessageReader, pairs: Iterable[tuple[str, str]], fault
         if not field.is_text:
             faults.add(path, "cannot be given in the query: send it in a body")
             continue
-        value = _BOOLS.get(text, text) if field.is_bool else text
+        value = field.of_text(text)
         if field.is_repeated:
             place.setdefault(name, []).append(value)
         elif name in place:

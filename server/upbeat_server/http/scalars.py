@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
-_INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
+INTEGER: Final = "-?[0-9]{1,20}"
+_INTEGER: Final = re.compile(INTEGER)
 _NUMBER: Final = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,4})?")
 _BITS: Final = {
     Field.CPPTYPE_INT32: (-(1 << 31), (1 << 31) - 1),
@@ -29,12 +30,17 @@ class Unfit(Exception):
     """A value is not what its field takes; the words complete its name: "must be a string, not null"."""
 
 
+WIDE: Final = frozenset((Field.CPPTYPE_INT64, Field.CPPTYPE_UINT64))
+"""Types that JSON writes as strings, because doubles cannot hold them."""
+FLOATS: Final = frozenset((Field.CPPTYPE_DOUBLE, Field.CPPTYPE_FLOAT))
+
+
 def scalar_reader(field: FieldDescriptor) -> Callable[[Any], Any]:
     """What reads a value for a field that is no message."""
     if field.enum_type is not None:
         return _enum_reader(field.enum_type)
     if field.cpp_type in _BITS:
-        return _integer_reader(*_BITS[field.cpp_type])
+        return _integer_reader(*_BITS[field.cpp_type], string_allowed=field.cpp_type in WIDE)
     if field.type == Field.TYPE_BYTES:
         return read_bytes
     return {
@@ -64,9 +70,7 @@ def read_bool(value: Any) -> bool:
 
 
 def read_number(value: Any) -> float:
-    """A number, or one written as a string."""
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        value = float(value)
+    """A number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unfit(f"must be a number, not {kind_of(value)}")
     try:
@@ -104,9 +108,20 @@ def kind_of(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
-def _integer_reader(least: int, most: int) -> Callable[[Any], int]:
+def text_reader(field: FieldDescriptor) -> Callable[[str], Any]:
+    """What makes a JSON value of a text of the query; of one that is none, the text itself."""
+    if field.cpp_type == Field.CPPTYPE_BOOL:
+        return lambda text: {"true": True, "false": False}.get(text, text)
+    if field.cpp_type in _BITS:
+        return lambda text: int(text) if _INTEGER.fullmatch(text) else text
+    if field.cpp_type in FLOATS:
+        return lambda text: float(text) if _NUMBER.fullmatch(text) else text
+    return str
+
+
+def _integer_reader(least: int, most: int, *, string_allowed: bool) -> Callable[[Any], int]:
     def read(value: Any) -> int:
-        if isinstance(value, str) and _INTEGER.fullmatch(value):
+        if string_allowed and isinstance(value, str) and _INTEGER.fullmatch(value):
             value = int(value)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
@@ -121,13 +136,10 @@ def _integer_reader(least: int, most: int) -> Callable[[Any], int]:
 
 def _enum_reader(enum: EnumDescriptor) -> Callable[[Any], int]:
     numbers = short_names(enum)
-    by_number = _integer_reader(*_BITS[Field.CPPTYPE_INT32])
     full = {value.name for value in enum.values}
     shorts = ", ".join(name for name, number in numbers.items() if number and name not in full)
 
     def read(value: Any) -> int:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return by_number(value)
         if not isinstance(value, str) or value not in numbers:
             raise Unfit(f"must be one of {shorts}")
         return numbers[value]

@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount
 
 from upbeat_server.http.errors import HttpError, not_allowed, not_found
+from upbeat_server.http.event_stream import LAST_EVENT_ID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +27,24 @@ if TYPE_CHECKING:
 API: Final = "/api"
 
 
-def build_site(api: ASGIApp, routes: Sequence[BaseRoute], page: ASGIApp | None = None) -> Starlette:
-    """The site. ``routes`` are the probes and the description; ``page`` answers for every other path."""
+def build_site(
+    api: ASGIApp, routes: Sequence[BaseRoute], page: ASGIApp | None = None, origins: Sequence[str] = ()
+) -> Starlette:
+    """The site.
+
+    ``routes`` are the probes and the description, ``page`` answers for every other path, ``origins`` are
+    other sites whose pages may read what is answered.
+    """
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["authorization", "content-type", LAST_EVENT_ID, "traceparent"],
+        expose_headers=["retry-after"],
+    )
     return Starlette(
         routes=[Mount(API, api), *routes, *([] if page is None else [Mount("/", page)])],
+        middleware=[cors] if origins else [],
         exception_handlers={HttpError: _answer, 404: _missing, 405: _mistaken},
     )
 
