@@ -92,16 +92,14 @@ class Gateway:
             self._streams -= 1
 
     def _find(self, method: str, path: str) -> tuple[Endpoint, list[tuple[str, str]]]:
-        """What a path leads to, and its variables. Raises HttpError."""
-        allowed: set[str] = set()
+        """What a path leads to, and its variables; the first match decides. Raises HttpError."""
         for resource in self._ordered:
             variables = resource.template.match(path)
-            if variables is None:
-                continue
-            if method in resource.endpoints:
+            if variables is not None:
+                if method not in resource.endpoints:
+                    raise not_allowed(method, sorted(resource.endpoints))
                 return resource.endpoints[method], variables
-            allowed |= resource.endpoints.keys()
-        raise not_allowed(method, sorted(allowed)) if allowed else not_found(path)
+        raise not_found(path)
 
 
 _EXHAUSTED = refused(

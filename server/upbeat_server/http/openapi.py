@@ -32,6 +32,8 @@ Names are read as written here and as the contract writes them (`page_size`), en
 names. Fields that hold their default are left out of answers. Unknown fields are errors. 64-bit integers \
 are answered as strings. A path takes an id as one segment: write `/` in it as `%2F`."""
 
+ANSWER: Final = "ErrorAnswer"
+"""The name of its schema; ``Error`` is why an attempt failed."""
 ERROR: Final[dict[str, Any]] = {
     "type": "object",
     "description": "Why a call failed.",
@@ -64,7 +66,7 @@ def describe(resources: Mapping[str, Resource], version: str, *, has_tokens: boo
         path: {verb.lower(): _operation(endpoint, schemas) for verb, endpoint in resource.endpoints.items()}
         for path, resource in sorted(resources.items())
     }
-    schemas.named["Error"] = ERROR
+    schemas.named[ANSWER] = ERROR
     services = {
         endpoint.descriptor.containing_service
         for resource in resources.values()
@@ -84,7 +86,7 @@ def describe(resources: Mapping[str, Resource], version: str, *, has_tokens: boo
                 "Error": {
                     "description": "An error. `Retry-After` says when to try again where that helps.",
                     "headers": {"Retry-After": {"schema": {"type": "string", "pattern": "^[0-9]+$"}}},
-                    "content": {JSON: {"schema": {"$ref": PREFIX + "Error"}}},
+                    "content": {JSON: {"schema": {"$ref": PREFIX + ANSWER}}},
                 }
             },
         },
@@ -160,7 +162,7 @@ def _answer(schema: dict[str, Any]) -> dict[str, Any]:
 def _events(schema: dict[str, Any]) -> dict[str, Any]:
     return {
         "description": "Server-sent events. The data of each is a message; its id, where there is one, is "
-        "what to resume from. An event `error` with an Error is the last one of a stream that failed.",
+        "what to resume from. An event `error` with an ErrorAnswer is the last one of a stream that failed.",
         "content": {
             EVENT_STREAM: {
                 "schema": {"type": "string", "contentMediaType": JSON, "contentSchema": schema},
