@@ -12,7 +12,7 @@ PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-che
 BUF := build/buf-$(BUF_VERSION)/node_modules/.bin/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench bench-quick collaborations ballots abuse sim faults nested talk power soak lowest proto image pins clean python lint types layers contract
+.PHONY: help run test check format bench bench-quick collaborations ballots abuse sim faults nested talk power schemathesis soak lowest proto image pins clean python lint types layers contract
 
 help: ## Print the targets
 	@echo "upbeat: targets of make"
@@ -88,6 +88,10 @@ nested: .venv/dev.stamp build/stubs.sha256 ## Kill a server KILLS times (5) amid
 talk: .venv/dev.stamp build/stubs.sha256 ## Cut and kill amid MESSAGES (10000) between the members of a group
 	GROUP_MESSAGES=$(or $(MESSAGES),10000) GROUP_CUTS=$(or $(CUTS),40) GROUP_KILLS=$(or $(KILLS),3) \
 		.venv/bin/python -m pytest -o timeout=900 tests/faults/test_group_messages.py $(ARGS)
+
+schemathesis: .venv/dev.stamp build/stubs.sha256 ## Try requests of all kinds that /openapi.json allows and does not (EXAMPLES=100)
+	SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),100) .venv/bin/python -m pytest -o timeout=3600 \
+		-o faulthandler_timeout=0 tests/server/http/test_schemathesis.py $(ARGS)
 
 soak: .venv/dev.stamp build/stubs.sha256 ## Load a server with churn and see whether it levels off (MINUTES=10)
 	.venv/bin/python -m tests.soak --minutes $(or $(MINUTES),10) $(ARGS)
