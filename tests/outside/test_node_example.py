@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import shutil
 import signal
 import subprocess
@@ -135,6 +136,16 @@ def test_the_agent_and_the_caller_of_the_readme_find_each_other(example: Path, s
     assert first == "one: 9 words, such as Nothing, Results, Agents"
     assert second.endswith("is STATE_FAILED: EMPTY_TEXT: 'empty' has no text")
     assert third == "20 documents, 180 words"
+
+
+def test_the_page_generates_the_types_of_typescript(example: Path, tmp_path: Path) -> None:
+    page = (ROOT / "protos" / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"`npx (proto-loader-gen-types [^`]+)`", page)
+    program, *arguments = command.replace("--outDir=gen", f"--outDir={tmp_path}").split()
+    subprocess.run(
+        [example / "node_modules" / ".bin" / program, *arguments], cwd=example, timeout=PATIENCE_S, check=True
+    )
+    assert "heldLeases" in (tmp_path / "upbeat" / "v1" / "Hello.ts").read_text()
 
 
 def test_a_server_that_is_killed_in_the_middle_loses_nothing_and_nothing_runs_twice(

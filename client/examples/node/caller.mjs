@@ -22,6 +22,9 @@ try {
   );
   const words = (await Promise.all(many)).reduce((sum, { word_count: count }) => sum + count, 0);
   console.log(`${many.length} documents, ${words} words`);
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 1;
 } finally {
   caller.close();
 }
