@@ -35,9 +35,22 @@ class BusCensus(msgspec.Struct, frozen=True):
 class TypeCensus(msgspec.Struct):
     """The unfinished tasks of one type."""
 
-    live: int = 0
+    pending: int = 0
     queued: int = 0
+    running: int = 0
     unserved: int = 0  # Of the queued ones: those that no agent which is there may have.
+
+    @property
+    def live(self) -> int:
+        """All of them."""
+        return self.pending + self.queued + self.running
+
+    def add(self, other: TypeCensus) -> None:
+        """Count the tasks of another one too."""
+        self.pending += other.pending
+        self.queued += other.queued
+        self.running += other.running
+        self.unserved += other.unserved
 
 
 class Census(msgspec.Struct):
@@ -125,9 +138,10 @@ def _types(engine: Engine) -> dict[str, TypeCensus]:
     types: dict[str, TypeCensus] = {}
     for (task_type, _, _), signature in engine.queue.signatures.items():
         counts = types.setdefault(task_type, TypeCensus())
-        queued = len(signature.aside) + sum(lane.depth for lane in signature.lanes.values())
-        counts.live += signature.live
+        queued = signature.queued
+        counts.pending += signature.pending
         counts.queued += queued
+        counts.running += signature.live - signature.pending - queued
         if not signature.profiles:
             counts.unserved += queued
     return types

@@ -55,8 +55,9 @@ class NamespaceCollector(Collector):
 
     def _types(self, counted: Counted) -> Iterable[Metric]:
         labels = (*NAMESPACE, "type")
-        live = GaugeMetricFamily("upbeat_type_tasks", "Unfinished tasks of a type.", labels=labels)
-        queued = GaugeMetricFamily("upbeat_type_queue_tasks", "Queued tasks of a type.", labels=labels)
+        live = GaugeMetricFamily(
+            "upbeat_type_tasks", "Unfinished tasks of a type.", labels=(*labels, "state")
+        )
         unserved = GaugeMetricFamily(
             "upbeat_type_unserved_tasks",
             "Queued tasks of a type that no agent which is there may have.",
@@ -64,20 +65,17 @@ class NamespaceCollector(Collector):
         )
         for name, census in counted:
             for label, counts in _named(census.types, self._recorder.of(name).typed.names).items():
-                live.add_metric((name, label), counts.live)
-                queued.add_metric((name, label), counts.queued)
+                for state in ("pending", "queued", "running"):
+                    live.add_metric((name, label, state.upper()), getattr(counts, state))
                 unserved.add_metric((name, label), counts.unserved)
-        return live, queued, unserved
+        return live, unserved
 
 
 def _named(types: dict[str, TypeCensus], names: TypeNames) -> dict[str, TypeCensus]:
     """Counts by label; what was named once stays, with nothing in it. Large ones are named first."""
     named = {label: TypeCensus() for label in names.labels}
     for task_type, counts in sorted(types.items(), key=lambda item: -item[1].live):
-        sums = named.setdefault(names.label(task_type), TypeCensus())
-        sums.live += counts.live
-        sums.queued += counts.queued
-        sums.unserved += counts.unserved
+        named.setdefault(names.label(task_type), TypeCensus()).add(counts)
     return named
 
 

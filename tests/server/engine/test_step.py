@@ -190,8 +190,8 @@ def test_the_census_counts_what_there_is(play: Play) -> None:
     assert counts.queue_bytes == play.engine.queue_bytes
     assert counts.signatures == 2
     assert counts.types == {
-        "work": TypeCensus(live=2, queued=1, unserved=0),
-        "other": TypeCensus(live=1, queued=1, unserved=1),
+        "work": TypeCensus(pending=1, queued=1),
+        "other": TypeCensus(queued=1, unserved=1),
     }
 
 

@@ -47,7 +47,7 @@ COUNTED = Census(
     hedges=4,
     wasted_ms=1_500,
     bus=BusCensus(9, 8, 7, 6, 5, 4, 3, 2, 1),
-    types={"rare": TypeCensus(1, 1, 1), "rarest": TypeCensus(2, 0, 0), "frequent": TypeCensus(12, 4, 0)},
+    types={"rare": TypeCensus(0, 1, 0, 1), "rarer": TypeCensus(0, 0, 2), "frequent": TypeCensus(3, 4, 5)},
 )
 
 
@@ -109,9 +109,10 @@ def metrics(recorder: Recorder) -> Metrics:
         ("upbeat_collaborations_finished_total", {"mode": "fan", "state": "CANCELLED"}, 3),
         ("upbeat_hedges_total", {}, 4),
         ("upbeat_wasted_seconds_total", {}, 1.5),
-        ("upbeat_type_tasks", {"type": "frequent"}, 12),
-        ("upbeat_type_queue_tasks", {"type": "frequent"}, 4),
-        ("upbeat_type_tasks", {"type": OTHER}, 1),
+        ("upbeat_type_tasks", {"type": "frequent", "state": "PENDING"}, 3),
+        ("upbeat_type_tasks", {"type": "frequent", "state": "QUEUED"}, 4),
+        ("upbeat_type_tasks", {"type": "frequent", "state": "RUNNING"}, 5),
+        ("upbeat_type_tasks", {"type": OTHER, "state": "QUEUED"}, 1),
         ("upbeat_type_unserved_tasks", {"type": OTHER}, 1),
         ("upbeat_bus_published_total", {}, 9),
         ("upbeat_bus_delivered_total", {}, 8),
@@ -208,9 +209,10 @@ def test_a_collaboration_is_counted_without_a_type_and_neither_waits_nor_runs(
 def test_a_type_that_was_named_stays_with_nothing_in_it(metrics: Metrics, recorder: Recorder) -> None:
     recorder.tasks_finished("default", [task("gone")])
     sample = metrics.registry.get_sample_value
-    assert sample("upbeat_type_tasks", {"namespace": "default", "type": "gone"}) == 0
-    assert sample("upbeat_type_tasks", {"namespace": "default", "type": "frequent"}) == 12
-    assert sample("upbeat_type_tasks", {"namespace": "default", "type": OTHER}) == 3
+    place = {"namespace": "default", "state": "RUNNING"}
+    assert sample("upbeat_type_tasks", place | {"type": "gone"}) == 0
+    assert sample("upbeat_type_tasks", place | {"type": "frequent"}) == 5
+    assert sample("upbeat_type_tasks", place | {"type": OTHER}) == 2
 
 
 @pytest.mark.parametrize(
