@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from upbeat_server.engine import pausing
+from upbeat_server.engine import learned, pausing
 from upbeat_server.engine.bus import restored as restored_bus
 from upbeat_server.engine.bus.bus import Bus
 from upbeat_server.engine.choice_policies import choice_of
@@ -86,6 +86,7 @@ class Engine:
         self.timers = Timers()
         self.bus = Bus()
         self.predictor = Predictor()
+        self.learned = learned.Learned()
         self.counters = Counters()
         self.entropy = Entropy(epoch)
         self.choice: Choice = choice_of(limits.choice, namespace, self.fleet, self.predictor, self.entropy)
@@ -138,6 +139,7 @@ class Engine:
         self.is_copy = is_copy
         restored_bus.restore(self, notes, self.clock_ms)
         pausing.restore(self, notes)
+        learned.restore(self, notes)
         for request_id, task_id in finished_requests:
             self.requests[request_id] = TaskId(task_id)
         for record, spec, predicate, spec_size in tasks:
@@ -169,6 +171,7 @@ class Engine:
             self.adoption_ends_ms,
             self.purge_due_ms,
             self.quotas.due_ms,
+            self.learned.due_ms,
             WAKE_NEVER if timer_ms is None else timer_ms,
             WAKE_NEVER if bus_ms is None else bus_ms,
         )

@@ -275,6 +275,7 @@ def end_attempt(
         engine.predictor.learn(
             task_type, attempt.agent_id, ran_ms, completed=completed, beside=beside, size=size
         )
+        engine.learned.changed[task_type, attempt.agent_id] = None
         if task.charged_key is not None:
             engine.queue.settle(task, ran_ms - task.charged_ms)
     elif task.charged_key is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from upbeat_server.engine import leases, reasons
+from upbeat_server.engine import learned, leases, reasons
 from upbeat_server.engine.agent_machine import AgentInput, next_agent_state
 from upbeat_server.engine.bus import delivery, publishing, subscribing
 from upbeat_server.engine.commands import AgentAnswered, EndSession, HelloRefused, TellDrain, Welcome
@@ -35,6 +35,8 @@ def connect(engine: Engine, event: AgentConnected, now_ms: int) -> None:
             engine.commands.append(HelloRefused(event.origin, _agents_exhausted(engine)))
             return
         agent = engine.fleet.add(event.agent_id)
+        agent.name = event.name
+        learned.inherit(engine, agent, event.capabilities)
     elif event.session_id in agent.fenced_sessions:
         engine.commands.append(HelloRefused(event.origin, _fenced(event.agent_id)))
         return

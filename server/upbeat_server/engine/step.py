@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from upbeat_server.engine import admission, leases, pausing, reasons, restored, sessions, timeouts
+from upbeat_server.engine import admission, learned, leases, pausing, reasons, restored, sessions, timeouts
 from upbeat_server.engine.bus import delivery, publishing, subscribing
 from upbeat_server.engine.collaboration import ending, groups, items
 from upbeat_server.engine.commands import CancelAnswered, GradeAnswered, NotLive, PersistNote, PurgeFinished
@@ -107,6 +107,8 @@ def _end_turn(engine: Engine, event: TurnEnded, now_ms: int) -> None:
     dispatch(engine, now_ms, event.pressure)
     if engine.bus.subscriptions:
         delivery.end_turn(engine, now_ms)
+    if engine.learned.changed:
+        learned.end_turn(engine, now_ms)
     if now_ms >= engine.purge_due_ms:
         retention = engine.limits.retention
         engine.purge_due_ms = now_ms + retention.purge_interval_ms
