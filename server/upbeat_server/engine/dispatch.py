@@ -18,11 +18,9 @@ from upbeat_server.engine.model import TaskState
 from upbeat_server.engine.queue import CLASSES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from upbeat_server.engine.agent import Agent
     from upbeat_server.engine.engine import Engine
-    from upbeat_server.engine.queue import Lane, Signature
+    from upbeat_server.engine.queue import Lane
     from upbeat_server.engine.task import Task
 
 QUEUED = TaskState.QUEUED
@@ -180,24 +178,19 @@ def _overdue_head(engine: Engine, agent: Agent, now_ms: int) -> Task | None:
     if agent.profile is None:
         return None
     ordering = engine.limits.ordering
+    limits_ms: dict[int, int] = {priority: ordering.overdue_ms(priority) for priority in CLASSES}
     best: Task | None = None
     best_due_ms = now_ms
-    for head in _heads(agent.profile.signatures):
-        limit_ms = ordering.overdue_ms(head.spec.priority)
-        if not limit_ms:
-            continue
-        due_ms = head.record.queued_since_ms + limit_ms
-        if due_ms < best_due_ms and agent in _acceptable(engine, head, [agent], now_ms):
-            best, best_due_ms = head, due_ms
-    return best
-
-
-def _heads(signatures: dict[Signature, None]) -> Iterator[Task]:
-    for signature in signatures:
+    for signature in agent.profile.signatures:
         if signature.is_paused:
             continue
-        for lane in signature.lanes.values():
-            if lane.depth:
-                first = lane.first()
-                if first is not None and first[1].record.state == QUEUED:
-                    yield first[1]
+        for priority, lane in signature.lanes.items():
+            limit_ms = limits_ms[priority]
+            first = lane.first() if limit_ms and lane.depth else None
+            if first is None:
+                continue
+            head = first[1]
+            due_ms = head.record.queued_since_ms + limit_ms
+            if due_ms < best_due_ms and agent in _acceptable(engine, head, [agent], now_ms):
+                best, best_due_ms = head, due_ms
+    return best

@@ -197,13 +197,18 @@ class Lane:
                     heappop(keys)
                     bin_.listed = False
                     continue
-                actual = bin_.rank
+                order_ms, task_id, stamp, task = bin_.tasks[0]
+                if task.queue_stamp == stamp:
+                    actual = bin_.key.virtual, order_ms, task_id  # As bin_.rank, without a call.
+                else:
+                    actual = bin_.rank
+                    task = bin_.tasks[0][3]
                 if actual == rank:
-                    return rank, bin_.tasks[0][3]
+                    return rank, task
                 bin_.bound = actual
                 heapreplace(keys, (actual, bin_))
                 if keys[0][0] is actual:
-                    return actual, bin_.tasks[0][3]
+                    return actual, task
             else:
                 found = bin_.first()
                 if found is None:

@@ -38,6 +38,7 @@ from upbeat_server.engine.events import (
 )
 from upbeat_server.engine.model import AttemptOutcome, Error, TaskState
 from upbeat_server.engine.task_machine import TaskInput
+from upbeat_server.engine.timers import WAKE_NEVER
 
 if TYPE_CHECKING:
     from upbeat_server.engine.commands import Command
@@ -107,7 +108,7 @@ def _end_turn(engine: Engine, event: TurnEnded, now_ms: int) -> None:
     dispatch(engine, now_ms, event.pressure)
     if engine.bus.subscriptions:
         delivery.end_turn(engine, now_ms)
-    if engine.learned.changed:
+    if engine.learned.changed and not now_ms < engine.learned.due_ms < WAKE_NEVER:
         learned.end_turn(engine, now_ms)
     if now_ms >= engine.purge_due_ms:
         retention = engine.limits.retention
