@@ -8,7 +8,9 @@ Running counts what agents hold, attempts that are being stopped included, until
 or its session has ended. A start takes a token, which comes back a window later: with ``n`` tokens and
 a window of ``n / per_second`` (n is per_second rounded up, so that a window is never shorter than a second)
 there are at most n starts in any window, wherever it begins. A bucket that is filled evenly would either
-let twice as many start within a second or lose whatever a turn is late.
+let twice as many start within a second or lose whatever a turn is late. Within the window starts are
+paced (the generic cell rate algorithm), or all of one window would come at once just before all of the
+next, and an agent that is told a millisecond early would see twice the limit.
 
 Where unfinished tasks name one key with different numbers, the smallest hold: nobody's limit is exceeded,
 in whatever order they came, and a restart finds the same numbers.
@@ -39,11 +41,16 @@ PAST_MS = 2_000
 this have one token, so that the last start is all they need to know of."""
 
 
+AHEAD_MS = 50
+"""By how much starts may be ahead of an even pace: so many come at once, and a late turn costs nothing."""
+
+
 class Quota:
     """One key, and what is in use of it."""
 
     __slots__ = (
         "_most_running",
+        "_paced_ms",
         "_past",
         "_rates",
         "_starts",
@@ -76,6 +83,7 @@ class Quota:
         self.due_ms = 0  # When it is looked at again; 0: not by itself.
         self._starts: deque[list[int]] = deque()  # [ms, how many] of tokens taken, oldest first.
         self._past: deque[list[int]] = deque()  # The same of tokens that are back.
+        self._paced_ms = 0.0  # When the next start would come at an even pace.
         self._most_running = Smallest()
         self._rates = Smallest()
 
@@ -103,6 +111,8 @@ class Quota:
                 self._starts.extendleft(reversed(self._past))  # A longer window reaches back to them.
                 self.used += sum(count for _, count in self._past)
                 self._past.clear()
+                if self._starts:
+                    self._paced_ms = self._starts[-1][0] + 1000 / self.per_second
 
     def start(self, now_ms: int) -> None:
         """An attempt is handed out."""
@@ -110,6 +120,7 @@ class Quota:
         if self.tokens:
             self._take_back(now_ms)
             self.used += 1
+            self._paced_ms = max(self._paced_ms, now_ms) + 1000 / self.per_second
             if self._starts and self._starts[-1][0] == now_ms:
                 self._starts[-1][1] += 1
             else:
@@ -133,7 +144,7 @@ class Quota:
         if not self.tokens:
             return 0
         self._take_back(now_ms)
-        known_ms = self.born_ms + self.window_ms
+        known_ms = max(self.born_ms + self.window_ms, ceil(self._paced_ms) - AHEAD_MS)
         if self.used >= self.tokens:
             known_ms = max(known_ms, self._starts[0][0] + self.window_ms)
         return known_ms if known_ms > now_ms else 0
