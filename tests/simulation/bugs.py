@@ -114,7 +114,8 @@ def overdue_lane_always() -> Any:
 
     def head(engine: Engine, agent: Agent, now_ms: int) -> Task | None:
         assert agent.profile is not None
-        return next(iter(dispatch._heads(agent.profile.signatures)), None)
+        lanes = (lane for signature in agent.profile.signatures for lane in signature.lanes.values())
+        return next((first[1] for lane in lanes if (first := lane.first()) is not None), None)
 
     return patch.object(dispatch, "_overdue_head", head)
 
