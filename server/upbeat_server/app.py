@@ -19,6 +19,7 @@ import structlog
 
 from upbeat_server.clock import Clock, SystemClock
 from upbeat_server.config import Address, Listen, ServiceSettings, Settings, StoreSettings
+from upbeat_server.http.dashboard import Dashboard
 from upbeat_server.http.gateway import Gateway
 from upbeat_server.http.openapi import description_route
 from upbeat_server.http.probes import probe_routes
@@ -228,7 +229,7 @@ class App:
         gateway = Gateway(self._door, services, origins)
         has_tokens = not isinstance(self._door.authenticator, OpenDoor)
         about = description_route(gateway.resources, server_version(), has_tokens=has_tokens)
-        return build_site(gateway, [about, *probes], origins=origins)
+        return build_site(gateway, [about, *probes], Dashboard(), origins)
 
     def _authenticator(self) -> Authenticator:
         auth = self.settings.auth

@@ -94,7 +94,8 @@ async def ask(
         writer.write(request(verb, path, body, {"connection": "close", **headers}))
         await writer.drain()
         answer = await _head(reader)
-        answer.body = (await reader.readexactly(int(answer.headers.get("content-length", "0")))).decode()
+        body_bytes = await reader.readexactly(int(answer.headers.get("content-length", "0")))
+        answer.body = body_bytes.decode(errors="replace")
         writer.transport.abort()
     return answer
 
