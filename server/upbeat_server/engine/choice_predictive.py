@@ -91,12 +91,14 @@ class Predictive(LeastLoaded):
                 next_value = value
         if best is None:
             if self._may_hold(task, now_ms) and self._has_one_in(task, out_from):
-                return self._hold(task, now_ms)
+                _hold(task, now_ms)
+                return None
             best, best_value, next_value = least_bad, least_bad_value, out_from + 1e9
         elif best_value - level.fastest > self._rules.log_hold and self._may_hold(task, now_ms):
             free_ms = exp(log_ms + best_value)
             if free_ms >= HOLD_WORTH_MS and self._is_worth_waiting(task, level, free_ms, now_ms):
-                return self._hold(task, now_ms)
+                _hold(task, now_ms)
+                return None
         next_ms = exp(log_ms + next_value) if next_value <= out_from else 0.0
         held_ms = now_ms - task.held_since_ms if task.held_since_ms else 0
         return self._take(task, best, Reasons(exp(log_ms + best_value), next_ms, held_ms))
@@ -133,9 +135,6 @@ class Predictive(LeastLoaded):
         if bin_ is None or bin_.lane.depth > self._rules.hold_tasks_max:
             return False
         return not task.held_since_ms or now_ms < task.held_since_ms + self._rules.hold_ms
-
-    def _hold(self, task: Task, now_ms: int) -> None:
-        task.held_since_ms = task.held_since_ms or now_ms
 
     def _busy(self, task: Task) -> Iterator[Agent]:
         """Connected agents that could do the task and are full; of a large fleet some."""
@@ -176,6 +175,10 @@ class Predictive(LeastLoaded):
         if chosen.held_ms:
             words += f"; held {_seconds(chosen.held_ms)} for an agent like it"
         return words
+
+
+def _hold(task: Task, now_ms: int) -> None:
+    task.held_since_ms = task.held_since_ms or now_ms
 
 
 def _wait_ms(agent: Agent, now_ms: int) -> float:

@@ -123,7 +123,9 @@ def _queue(engine: Engine) -> Iterator[str]:
                 yield f"a lane of {signature.requirement} has lost its tasks"
             if first is not None and (not ranks or min(ranks) < first[0]):
                 yield f"a lane of {signature.requirement} has a first task that is not"
-            if lane.is_ready and ranks and not (lane.listed and first is not None and lane.bound <= first[0]):
+            # One whose first task waits for a better agent is listed anew in the next turn.
+            is_awaited = lane.is_ready and ranks and signature not in engine.held
+            if is_awaited and not (lane.listed and first is not None and lane.bound <= first[0]):
                 yield f"a lane of {signature.requirement} is ready and not listed in its place"
     queued = sum(task.record.state == TaskState.QUEUED for task in engine.tasks.values())
     if depth != queued:
