@@ -9,10 +9,14 @@ BUF_VERSION := 1.75.0
 
 PROTOS := $(wildcard protos/upbeat/v1/*.proto protos/google/api/*.proto protos/externalscaler/*.proto)
 PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+ESLINT_VERSION := 9.39.5
+ESLINT := build/eslint-$(ESLINT_VERSION)/node_modules/.bin/eslint
+# The modules of the dashboard that were written here.
+PAGE := $(shell find server/upbeat_server/http/page -name '*.js' -not -path '*/vendor/*' 2>/dev/null)
 BUF := build/buf-$(BUF_VERSION)/node_modules/.bin/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench bench-quick collaborations ballots abuse sim faults nested talk power schemathesis soak lowest proto image pins clean python lint types layers contract
+.PHONY: help run test check format bench bench-quick collaborations ballots abuse sim faults nested talk power schemathesis soak lowest crowd-page screenshots proto image pins clean python lint types layers contract
 
 help: ## Print the targets
 	@echo "upbeat: targets of make"
@@ -29,6 +33,12 @@ check: lint types layers contract ## Lint, formatting, types, layers, sizes and 
 lint: .venv/dev.stamp
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
+	@if command -v npm >/dev/null 2>&1; then \
+		$(MAKE) --silent --no-print-directory $(ESLINT) && \
+		echo "eslint" && $(ESLINT) -c tests/server/http/dashboard/eslint.config.mjs $(PAGE); \
+	else \
+		echo "SKIPPED: eslint, because npm is missing (apt install nodejs npm)."; \
+	fi
 
 types: .venv/dev.stamp build/stubs.sha256
 	.venv/bin/python -m mypy client server tests protos
@@ -96,6 +106,12 @@ schemathesis: .venv/dev.stamp build/stubs.sha256 ## Try requests of all kinds th
 soak: .venv/dev.stamp build/stubs.sha256 ## Load a server with churn and see whether it levels off (MINUTES=10)
 	.venv/bin/python -m tests.soak --minutes $(or $(MINUTES),10) $(ARGS)
 
+crowd-page: .venv/dev.stamp build/stubs.sha256 ## Measure whether the dashboard stays fluent over 10,000 agents (TASKS=100000)
+	.venv/bin/python -m tests.server.http.dashboard.crowd --tasks $(or $(TASKS),100000)
+
+screenshots: .venv/dev.stamp build/stubs.sha256 ## Take pictures of the dashboard over a busy fleet into build/screenshots/demo
+	.venv/bin/python -m tests.server.http.dashboard.screenshots $(ARGS)
+
 lowest: ## Run the client's tests with the oldest grpcio and protobuf that the SDK allows
 	@$(MAKE) --no-print-directory python
 	rm -rf build/lowest && "$(PYTHON)" -m venv build/lowest
@@ -159,3 +175,9 @@ $(BUF):
 	@echo "Installing buf $(BUF_VERSION)"
 	@mkdir -p build/buf-$(BUF_VERSION)
 	@npm install --prefix build/buf-$(BUF_VERSION) --no-save --no-audit --no-fund --silent @bufbuild/buf@$(BUF_VERSION)
+
+$(ESLINT):
+	@echo "Installing eslint $(ESLINT_VERSION)"
+	@mkdir -p build/eslint-$(ESLINT_VERSION)
+	@npm install --prefix build/eslint-$(ESLINT_VERSION) --no-save --no-audit --no-fund --silent \
+		eslint@$(ESLINT_VERSION)

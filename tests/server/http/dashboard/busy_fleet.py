@@ -104,9 +104,9 @@ class BusyFleet:
     async def _collaborate(self, up: Client) -> None:
         vote = upbeat.consensus("classify", voters=5, vote="/label")
         while True:
-            await up.submit(vote, {"ticket": "my bill is wrong"}, priority="high")
+            await up.submit(vote, {"ticket": "my bill is wrong"}, priority="high", labels={"team": "support"})
             await up.submit(upbeat.race("summarize", candidates=2), {"document": "annual report"})
-            await up.submit(ARTICLE, {"topic": "how orchestras keep time"}, labels={"team": "b"})
+            await up.submit(ARTICLE, {"topic": "how orchestras keep time"}, labels={"team": "editors"})
             pages = [{"page": number} for number in range(8)]
             await up.submit(upbeat.parallel("embed", map_over=""), pages)
             await self._rest(4)

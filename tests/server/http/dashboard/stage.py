@@ -27,6 +27,7 @@ from upbeat_server.config import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
+    from concurrent.futures import Future
 
     from playwright.sync_api import Browser, BrowserContext, Page
 
@@ -52,9 +53,13 @@ class Loop:
         self._thread = threading.Thread(target=self._loop.run_forever, name="stage", daemon=True)
         self._thread.start()
 
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start it there; cancelling the future cancels it."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run it there to its end."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE_MS / 1_000)
+        return self.start(coroutine).result(PATIENCE_MS / 1_000)
 
     def close(self) -> None:
         """Nothing is run any more."""
@@ -105,6 +110,11 @@ class Caller:
         """The task as it is."""
         task: Task = self._do(lambda: self._client.get(task_id))
         return task
+
+    def newest(self, filter_text: str) -> str:
+        """The id of the newest task that matches; empty for none."""
+        found = self._do(lambda: next(self._client.list(filter_text, newest_first=True), None))
+        return found.task_id if found else ""
 
     def cancel(self, task_id: str) -> None:
         """End it."""
@@ -201,6 +211,10 @@ class Stage:
         self._loop.run(agent.start(self.address))
         self._agents.append(agent)
         return agent
+
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start something that goes on beside the test."""
+        return self._loop.start(coroutine)
 
     def release(self) -> None:
         """Let go of everything that is held."""

@@ -152,8 +152,8 @@ export class App {
 
   #draw() {
     const page = this.needsToken ? new LoginPage(this) : this.#page;
-    document.title = `${page.title} · upbeat`;
     render(html`${renderShell(this, page)}${this.dialogs.render()}${this.toasts.render()}`, this.#root);
+    document.title = `${page.title} · upbeat`; // Drawing may have found out what it is about.
     page.drawn?.();
   }
 

@@ -14,6 +14,7 @@ export const ORDERS = {
 };
 
 const STATE_RANK = { CONNECTED: 0, SUSPECT: 1, DRAINING: 2, DISCONNECTED: 3 };
+const ORDER_MS = 1_000; // How long an order holds: rows that jump about four times a second cannot be read.
 const REST_MS = 250; // Between two frames once the listing is through: the server keeps the last word of each agent.
 
 export class Roster {
@@ -39,7 +40,8 @@ export class Roster {
   #changed;
   #agents = new Map();
   #listed = new Set();
-  #selected = { key: "", list: [], version: -1 };
+  #selected = { key: "", agentIds: [], version: -1, atMs: 0 };
+  #counts = { version: -1, byState: {} };
   #version = 0;
 
   close() {
@@ -52,34 +54,43 @@ export class Roster {
 
   /** How many are in each state. */
   counts() {
-    const counts = {};
+    if (this.#counts.version === this.#version) return this.#counts.byState;
+    const byState = {};
     for (const agent of this.#agents.values()) {
       const state = agentState(agent);
-      counts[state] = (counts[state] ?? 0) + 1;
+      byState[state] = (byState[state] ?? 0) + 1;
     }
-    return counts;
+    this.#counts = { version: this.#version, byState };
+    return byState;
+  }
+
+  /** An agent as it is now. */
+  get(agentId) {
+    return this.#agents.get(agentId);
   }
 
   /**
-   * Those that match, in order; the same array until something changes.
+   * The ids of those that match, in order: the order of up to a second ago.
    * @param {{ text: string, state: string, order: string, isDescending: boolean }} wish
    */
   select(wish) {
     const key = JSON.stringify(wish);
-    if (this.#selected.key === key && this.#selected.version === this.#version) return this.#selected.list;
+    const { key: before, version, atMs, agentIds: known } = this.#selected;
+    const isFresh = version === this.#version || (this.isComplete && performance.now() - atMs < ORDER_MS);
+    if (before === key && isFresh) return known;
     const { text, state, order, isDescending } = wish;
     const words = text.toLowerCase().split(/\s+/).filter(Boolean);
     const rank = ORDERS[order] ?? ORDERS.agent;
     const sign = isDescending ? -1 : 1;
-    const list = [...this.#agents.values()]
+    const agentIds = [...this.#agents.values()]
       .filter(
         (agent) => (!state || agentState(agent) === state) && words.every((word) => matches(agent, word)),
       )
       .map((agent) => ({ agent, by: rank(agent) }))
       .sort((a, b) => sign * compare(a.by, b.by) || compare(a.agent.agentId, b.agent.agentId))
-      .map(({ agent }) => agent);
-    this.#selected = { key, list, version: this.#version };
-    return list;
+      .map(({ agent }) => agent.agentId);
+    this.#selected = { key, agentIds, version: this.#version, atMs: performance.now() };
+    return agentIds;
   }
 
   #take(frame) {
@@ -97,6 +108,7 @@ export class Roster {
     for (const agentId of this.#agents.keys()) {
       if (!this.#listed.has(agentId)) this.#agents.delete(agentId);
     }
+    this.#selected.key = ""; // It may name some that are gone.
     this.#listed = new Set();
     this.isComplete = true;
   }

@@ -1,10 +1,12 @@
 // An input or an output: JSON in colours, text as it is, anything else as its first bytes.
 
 import { html } from "../vendor/lit-html/lit-html.js";
+import { guard } from "../vendor/lit-html/directives/guard.js";
 import { bytes } from "../text/units.js";
 import { copyButton, saveButton } from "./copying.js";
 
 const SHOWN_CHARACTERS_MAX = 100_000;
+const COLOURED_CHARACTERS_MAX = 20_000; // Each word is an element.
 const SHOWN_BYTES_MAX = 512;
 const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
@@ -31,10 +33,15 @@ export function contentOf(payload) {
  * @param {string} name of the file it is saved as, without an ending
  */
 export function payloadBox(payload, name) {
+  return html`${guard([payload], () => box(payload, name))}`; // It never changes; it may be long.
+}
+
+function box(payload, name) {
   const content = contentOf(payload);
   if (!content.raw.length) return html`<p class="muted">Empty.</p>`;
   const ending = { json: "json", text: "txt", bytes: "bin" }[content.kind];
   const shown = content.text.slice(0, SHOWN_CHARACTERS_MAX);
+  const isColoured = content.kind === "json" && shown.length <= COLOURED_CHARACTERS_MAX;
   const isCut =
     shown.length < content.text.length || (content.kind === "bytes" && content.raw.length > SHOWN_BYTES_MAX);
   return html`<div class="payload">
@@ -45,7 +52,7 @@ export function payloadBox(payload, name) {
       ${content.kind === "bytes" ? "" : copyButton(content.text)}
       ${saveButton(() => new Blob([content.raw], { type: content.contentType }), `${name}.${ending}`)}
     </div>
-    <pre class="code" tabindex="0" aria-label="Content"><code>${content.kind === "json" ? coloured(shown) : shown}</code></pre>
+    <pre class="code" tabindex="0" aria-label="Content"><code>${isColoured ? coloured(shown) : shown}</code></pre>
   </div>`;
 }
 

@@ -36,12 +36,16 @@ export class AgentList {
     this.#list.drawn();
   }
 
-  /** @param {object[]} agents @param {import("../app/route.js").Route} route */
-  render(agents, route) {
+  /**
+   * @param {string[]} agentIds rows, in this order
+   * @param {import("../models/roster.js").Roster} roster
+   * @param {import("../app/route.js").Route} route
+   */
+  render(agentIds, roster, route) {
     return this.#list.render({
-      items: agents,
-      key: (agent) => agent.agentId,
-      row: (agent, index) => this.#row(agent, index),
+      items: agentIds,
+      key: (agentId) => agentId,
+      row: (agentId, index) => this.#row(roster.get(agentId), index),
       head: head(route),
     });
   }

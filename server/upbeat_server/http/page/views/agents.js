@@ -56,7 +56,7 @@ export class AgentsPage {
 
   render() {
     const { query } = this.route;
-    const agents = this.#roster.select({
+    const agentIds = this.#roster.select({
       text: query.find ?? "",
       state: query.state ?? "",
       order: query.sort ?? (this.#isStream ? "agent" : "state"),
@@ -65,11 +65,11 @@ export class AgentsPage {
     return html`
       <div class="page-head">
         <h1>Agents</h1>
-        <span class="muted" role="status">${this.#told(agents.length)}</span>
+        <span class="muted" role="status">${this.#told(agentIds.length)}</span>
         <span class="spring"></span>
         ${segmented("View", VIEWS, this.#isStream ? "stream" : "list", (view) => this.route.with({ view: view === "list" ? "" : view }))}
       </div>
-      ${this.#search()} ${troubleOf(this.#roster.feed)} ${this.#body(agents)}`;
+      ${this.#search()} ${troubleOf(this.#roster.feed)} ${this.#body(agentIds)}`;
   }
 
   #told(shown) {
@@ -97,18 +97,18 @@ export class AgentsPage {
       </span></div>`;
   }
 
-  #body(agents) {
+  #body(agentIds) {
     if (!this.#roster.size)
       return this.#roster.isComplete ? none() : this.#roster.feed.failure ? "" : loading(8);
-    if (!agents.length) {
+    if (!agentIds.length) {
       return empty({
         title: "No agent matches",
         text: html`<a href=${this.route.with({ find: "", state: "" })}>Show all</a>.`,
       });
     }
     return this.#stream
-      ? this.#stream.render(agents.map((agent) => agent.agentId))
-      : this.#list.render(agents, this.route);
+      ? this.#stream.render(agentIds)
+      : this.#list.render(agentIds, this.#roster, this.route);
   }
 
   #endStream() {

@@ -1,0 +1,56 @@
+// The rules for the modules of the dashboard; `make lint` runs them where there is npm.
+
+const BROWSER = [
+  "AbortController", "Blob", "document", "devicePixelRatio", "fetch", "FormData", "getComputedStyle",
+  "HTMLElement", "localStorage", "location", "matchMedia", "navigator", "performance", "queueMicrotask",
+  "requestAnimationFrame", "ResizeObserver", "scrollTo", "sessionStorage", "setTimeout", "clearTimeout",
+  "addEventListener", "TextDecoder", "TextDecoderStream", "TextEncoder", "URL", "URLSearchParams", "atob",
+];
+
+export default [
+  {
+    languageOptions: {
+      ecmaVersion: 2024,
+      sourceType: "module",
+      globals: Object.fromEntries(BROWSER.map((name) => [name, "readonly"])),
+    },
+    linterOptions: { reportUnusedDisableDirectives: "error" },
+    rules: {
+      "array-callback-return": "error",
+      "complexity": ["error", 16],
+      "consistent-return": "error",
+      "default-case-last": "error",
+      "eqeqeq": "error",
+      "max-lines": ["error", 300],
+      "max-lines-per-function": ["error", 70],
+      "max-params": ["error", 5],
+      "no-alert": "error",
+      "no-console": "error",
+      "no-const-assign": "error",
+      "no-constructor-return": "error",
+      "no-dupe-class-members": "error",
+      "no-dupe-keys": "error",
+      "no-else-return": "error",
+      "no-empty": "error",
+      "no-eval": "error",
+      "no-fallthrough": "error",
+      "no-implicit-coercion": "error",
+      "no-irregular-whitespace": "error",
+      "no-param-reassign": "error",
+      "no-self-compare": "error",
+      "no-shadow": "error",
+      "no-throw-literal": "error",
+      "no-undef": "error",
+      "no-unmodified-loop-condition": "error",
+      "no-unreachable": "error",
+      "no-unused-private-class-members": "error",
+      "no-unused-vars": ["error", { argsIgnorePattern: "^_" }],
+      "no-use-before-define": ["error", { functions: false, classes: false, variables: false }],
+      "no-useless-return": "error",
+      "no-var": "error",
+      "object-shorthand": "error",
+      "prefer-const": "error",
+      "radix": "error",
+    },
+  },
+];
