@@ -59,15 +59,20 @@ class Profile:
 
     def gain(self, agent: Agent) -> None:
         """An agent became free."""
+        agent.available = True
         agent.free_place = len(self.free_agents)
         self.free_agents.append(agent)
 
     def spend(self, agent: Agent) -> None:
         """An agent is free no longer: the last one takes its place."""
+        agent.available = False
         last = self.free_agents.pop()
         if last is not agent:
             self.free_agents[agent.free_place] = last
             last.free_place = agent.free_place
+        if not self.free_agents:
+            for signature in self.signatures:
+                signature.free_profiles.pop(self, None)
 
     def sample(self, most: int) -> list[Agent]:
         """Up to ``most`` free agents: all, or others each time."""
@@ -186,7 +191,7 @@ class Fleet:
 
     def _withdraw(self, agent: Agent, profile: Profile) -> None:
         if agent.available:
-            self._spend(profile, agent)
+            profile.spend(agent)
         agent.free_stamp += 1
         agent.profile = None
         del profile.agents[agent.agent_id]
@@ -217,7 +222,7 @@ class Fleet:
                 self._gain(profile, agent)
         elif agent.available:
             agent.free_stamp += 1
-            self._spend(profile, agent)
+            profile.spend(agent)
 
     def granted(self, agent: Agent) -> None:
         """Tell that the agent got an attempt more: it may have no room for another."""
@@ -225,20 +230,12 @@ class Fleet:
             self.refresh(agent)
 
     def _gain(self, profile: Profile, agent: Agent) -> None:
-        agent.available = True
         profile.gain(agent)
         if len(profile.free_agents) == 1:
             for signature in profile.signatures:
                 if not signature.is_paused:
                     signature.free_profiles[profile] = None
                     self._queue.offer_all(signature)
-
-    def _spend(self, profile: Profile, agent: Agent) -> None:
-        agent.available = False
-        profile.spend(agent)
-        if not profile.free_agents:
-            for signature in profile.signatures:
-                signature.free_profiles.pop(profile, None)
 
     def watch_for(self, signature: Signature) -> None:
         """Match a new signature against the fleet, in the turns to come."""
@@ -278,22 +275,13 @@ class Fleet:
             pairs = self._matching[0]
             for signature, profile in islice(pairs, left):
                 left -= 1
-                self._match(signature, profile)
+                if _match(signature, profile):
+                    self._queue.offer_all(signature)
             if left <= 0:
                 return False
             left -= 1  # For the search itself, or many that find nothing would cost nothing.
             self._matching.popleft()
         return True
-
-    def _match(self, signature: Signature, profile: Profile) -> None:
-        if not signature.is_watched or not profile.agents or signature in profile.signatures:
-            return  # One of the two is gone, or the other one's turn matched them.
-        if profile.satisfies(signature):
-            profile.signatures[signature] = None
-            signature.profiles[profile] = None
-            if profile.free_agents and not signature.is_paused:
-                signature.free_profiles[profile] = None
-                self._queue.offer_all(signature)
 
     def candidates(self, signature: Signature) -> list[Agent]:
         """The least loaded free agent of each of up to CANDIDATES_MAX profiles, in rotation."""
@@ -362,3 +350,17 @@ class Fleet:
             agent.state is AgentState.CONNECTED and agent.slots > 0 and agent.agent_id not in shunned
             for agent in islice(agents, len(shunned) + OTHERS_MAX)
         )
+
+
+def _match(signature: Signature, profile: Profile) -> bool:
+    """Tie a requirement and a profile that satisfies it. Answers whether that gave it free agents."""
+    if not signature.is_watched or not profile.agents or signature in profile.signatures:
+        return False  # One of the two is gone, or the other one's turn matched them.
+    if not profile.satisfies(signature):
+        return False
+    profile.signatures[signature] = None
+    signature.profiles[profile] = None
+    if not profile.free_agents or signature.is_paused:
+        return False
+    signature.free_profiles[profile] = None
+    return True

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
+
+from upbeat_server.http.errors import not_allowed, not_found
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,11 +78,11 @@ class Dashboard:
         await self._answer(scope)(scope, receive, send)
 
     def _answer(self, scope: Scope) -> Response:
+        if scope["method"] not in ("GET", "HEAD"):
+            return not_allowed(scope["method"], ["GET", "HEAD"]).response
         file = self._files.get(scope["path"])
         if file is None:
-            return PlainTextResponse("There is no such page; the dashboard is at /\n", status_code=404)
-        if scope["method"] not in ("GET", "HEAD"):
-            return PlainTextResponse("GET or HEAD\n", status_code=405, headers={"allow": "GET, HEAD"})
+            return not_found(scope["path"]).response
         asked = Headers(scope=scope)
         headers = {**HEADERS, "etag": file.etag, "content-type": file.content_type}
         known = {tag.strip().removeprefix("W/") for tag in asked.get("if-none-match", "").split(",")}

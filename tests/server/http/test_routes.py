@@ -114,10 +114,9 @@ async def test_figures_go_back_in_time(site: Site) -> None:
     assert history["step"]
 
 
-async def test_what_is_not_built_says_so(site: Site) -> None:
-    for verb in ("pause", "resume"):
-        error = await site.refused("POST", f"types/echo:{verb}")
-        assert (error["code"], error["status"]) == (501, "UNIMPLEMENTED")
+async def test_a_type_is_paused_and_resumed(site: Site) -> None:
+    assert await site.told("POST", "types/echo:pause") == {"pausedTypes": ["echo"]}
+    assert await site.told("POST", "types/echo:resume") == {}
 
 
 async def test_the_namespace_is_a_field_or_a_part_of_the_query(site: Site) -> None:
