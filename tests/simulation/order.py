@@ -154,8 +154,8 @@ class Order:
                 continue
             if agent.agent_id in other.record.failed_agents or other.rejections:
                 continue
-            if _has_seat(agent, other) or _is_held_back(other):
-                continue
+            if _has_seat(agent, other) or _is_held_back(other) or other.signature in engine.held:
+                continue  # What waits for a better agent leaves this one to others.
             if other.spec.priority > task.spec.priority:
                 self._fail(7, f"{name} passed {other.task_id:016x} of a higher class on {agent.agent_id}")
             elif _is_behind(other, task):
