@@ -56,8 +56,11 @@ class Selection:
             )
         left = read_page_size(limit, LIMIT_DEFAULT, LIMIT_MAX)
         listing = (self._purpose, self._namespace, filter_text)
-        after = self._tokens.read(listing, page_token)
+        # What comes in after the first call, a retry that failed at once perhaps, is not meant.
+        after, _, now = self._tokens.read(listing, page_token).partition(",")
         after_id = int(after, 16) if after else 0
+        before_ms = int(now) if now else self._orchestrator.now_ms() + 1
+        query = msgspec.structs.replace(query, create_to_ms=min(query.create_to_ms or before_ms, before_ms))
         while left:
             rows = await self._orchestrator.list_tasks(
                 self._namespace, msgspec.structs.replace(query, after_id=after_id), min(left, PORTION)
@@ -67,7 +70,7 @@ class Selection:
             yield rows
             left -= len(rows)
             after_id = rows[-1].record.task_id
-        self.next_page_token = self._tokens.make(listing, task_text(after_id))
+        self.next_page_token = self._tokens.make(listing, f"{task_text(after_id)},{before_ms}")
 
     def _query(self, filter_text: str) -> TaskQuery:
         if not filter_text.strip():

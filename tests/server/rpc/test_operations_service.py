@@ -185,3 +185,14 @@ async def test_many_are_walked_in_portions_and_large_ones_are_not_committed_at_o
         await failed(server, 5, input={"data": b"four"})
         assert (await bulk_retry(server, filter="type = echo")).retried == 5
         assert (await bulk_cancel(server, filter="type = echo")).cancelled == 5
+
+
+async def test_what_came_in_after_the_first_call_is_not_meant() -> None:
+    async with served() as server:
+        for _ in range(3):
+            await server.submit()
+        first = await bulk_cancel(server, filter="type = echo", limit=2)
+        server.clock.move(1_000)
+        await server.submit()  # So retries that fail at once are not found for ever.
+        rest = await bulk_cancel(server, filter="type = echo", page_token=first.next_page_token)
+        assert (first.cancelled, rest.cancelled, rest.next_page_token) == (2, 1, "")
