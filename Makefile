@@ -16,7 +16,7 @@ PAGE := $(shell find server/upbeat_server/http/page -name '*.js' -not -path '*/v
 BUF := build/buf-$(BUF_VERSION)/node_modules/.bin/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench bench-quick collaborations ballots abuse sim faults nested talk power schemathesis soak lowest crowd-page screenshots proto image pins clean python lint types layers contract
+.PHONY: help run test check format bench bench-quick collaborations ballots replay abuse sim faults nested talk power schemathesis soak lowest crowd-page screenshots proto image pins clean python lint types layers contract
 
 help: ## Print the targets
 	@echo "upbeat: targets of make"
@@ -74,6 +74,11 @@ collaborations: .venv/dev.stamp build/stubs.sha256 ## Measure whether pipelines 
 ballots: .venv/dev.stamp build/stubs.sha256 ## Hold votes with recorded ballots: DATA=file (QUESTIONS=all SEEDS=1)
 	@test -n "$(DATA)" || { echo "SKIPPED: name a file of recorded ballots: make ballots DATA=path"; exit 0; }; \
 		.venv/bin/python -m tests.bench.ballots "$(DATA)" --questions $(or $(QUESTIONS),0) --seeds $(or $(SEEDS),1)
+
+replay: .venv/dev.stamp build/stubs.sha256 ## Replay a trace of requests, policy beside policy: TRACE=file (LOAD=0.8 SEEDS=3 FLEET=file)
+	@test -n "$(TRACE)" || { echo "SKIPPED: name a trace (CSV): make replay TRACE=path LOAD=0.8 SEEDS=3"; exit 0; }; \
+		.venv/bin/python -m tests.bench.replay "$(TRACE)" --load $(or $(LOAD),0.8) --seeds $(or $(SEEDS),3) \
+		$(if $(FLEET),--fleet "$(FLEET)") $(ARGS)
 
 power: .venv/dev.stamp build/stubs.sha256 ## Pull the plug of a server ROUNDS times (200), break its disk; needs root
 	POWER_ROUNDS="$(or $(ROUNDS),200)" DISK_ALL=1 .venv/bin/python -m pytest -o faulthandler_timeout=0 \

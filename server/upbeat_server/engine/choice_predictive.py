@@ -77,7 +77,7 @@ class Predictive(LeastLoaded):
         least_bad, least_bad_value = candidates[0], out_from + 1e9
         best_score = best_value = next_value = least_bad_value
         for agent in candidates:
-            value = self._value(spec.type, agent)
+            value = self._value(spec.type, agent.agent_id)
             if value > out_from:
                 if self._is_probe(task, agent):
                     return self._take(task, agent, Reasons(exp(log_ms + value), 0.0, 0, is_probe=True))
@@ -103,9 +103,14 @@ class Predictive(LeastLoaded):
         held_ms = now_ms - task.held_since_ms if task.held_since_ms else 0
         return self._take(task, best, Reasons(exp(log_ms + best_value), next_ms, held_ms))
 
-    def _value(self, task_type: str, agent: Agent) -> float:
+    def is_out(self, task_type: str, agent_id: str) -> bool:
+        """Whether the agent gets but probes of a type."""
+        level = self._predictor.levels.get(task_type)
+        return level is not None and self._value(task_type, agent_id) > self._out_from(level)
+
+    def _value(self, task_type: str, agent_id: str) -> float:
         """By how much the agent needs longer than an average one until such a task is done, in log space."""
-        predictor, agent_id = self._predictor, agent.agent_id
+        predictor = self._predictor
         effect = predictor.agents.get(agent_id)
         value = effect.value if effect is not None else 0.0
         cell = predictor.cells.get((task_type, agent_id))
@@ -145,7 +150,7 @@ class Predictive(LeastLoaded):
 
     def _has_one_in(self, task: Task, out_from: float) -> bool:
         """Whether an agent that is not out will be free some time."""
-        return any(self._value(task.spec.type, agent) <= out_from for agent in self._busy(task))
+        return any(self._value(task.spec.type, agent.agent_id) <= out_from for agent in self._busy(task))
 
     def _is_worth_waiting(self, task: Task, level: Level, free_ms: float, now_ms: int) -> bool:
         """Whether a busy agent should be done with it sooner by ``hold_factor`` than the best free one.
@@ -155,7 +160,7 @@ class Predictive(LeastLoaded):
         within_ms = free_ms / self._rules.hold_factor
         log_ms = level.expected(task.spec.size_hint)
         for agent in self._busy(task):
-            run_ms = exp(log_ms + self._value(task.spec.type, agent))
+            run_ms = exp(log_ms + self._value(task.spec.type, agent.agent_id))
             if run_ms < within_ms and _wait_ms(agent, now_ms) + run_ms < within_ms:
                 return True
         return False

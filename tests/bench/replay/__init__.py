@@ -1,0 +1,14 @@
+"""Replays a trace of requests in virtual time through the real engine, and compares policies.
+
+Nothing waits for a clock: a trace of an hour takes seconds. The engine is told what a server would tell it
+(``step``, ``TurnEnded``, timers); the fleet around it is simulated (``fleet.py``). It sees the input tokens
+of a request as ``size_hint`` and never its output tokens.
+
+A trace is a CSV file (``trace.py``); one file or several, where each is a type of task of its own:
+
+    make replay TRACE=file.csv LOAD=0.8 SEEDS=3
+    make replay TRACE=folder LOAD=0.9 FLEET=fleet.json ARGS="--policies predictive least_loaded"
+
+``stage.py`` holds the engine, ``baselines.py`` what does without one (pull workers, an oracle, work bound to
+the least loaded agent at once), ``__main__.py`` the table and what is wanted of it.
+"""

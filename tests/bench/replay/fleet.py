@@ -1,0 +1,122 @@
+"""The simulated fleet: how long which agent takes for a request.
+
+Speeds are the quantiles of their distribution in random order, so that fleets of different seeds differ in
+who is fast and not in what they can do together. The noise of a run belongs to the request: every policy
+meets the same misfortune.
+"""
+
+from __future__ import annotations
+
+import random
+from math import exp
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tests.bench.replay.trace import Request
+
+
+class FleetInvalid(Exception):
+    """A fleet that cannot be simulated."""
+
+
+class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A fleet as a JSON file describes it; what it leaves out is as here."""
+
+    agents: int = 32
+    slots: int = 4
+    speed_sd: float = 0.40  # Of the logarithm.
+    affinities: tuple[float, ...] = (0.75, 1.25)  # A run's factor, one of them for each agent and type.
+    noise_sd: float = 0.25  # Of the logarithm.
+    slowness: float = 5.0  # Factor of those that are slow:
+    slow: tuple[int, ...] = (0,)  # always,
+    slow_in_the_middle: tuple[int, ...] = (1,)  # and in the middle third.
+    base_s: float = 0.2
+    input_ms: float = 0.25  # For each token.
+    output_ms: float = 30.0
+
+    def problem(self) -> str:
+        """What is wrong with it; "" if nothing."""
+        if self.agents < 1 or self.slots < 1:
+            return "agents and slots must be at least 1"
+        if self.slowness < 1 or not self.affinities or min(self.affinities) <= 0:
+            return "slowness must be at least 1, and there must be affinities, all above 0"
+        if min(self.speed_sd, self.noise_sd, self.base_s, self.input_ms, self.output_ms) < 0:
+            return "speed_sd, noise_sd, base_s, input_ms and output_ms cannot be below 0"
+        if any(not 0 <= agent < self.agents for agent in (*self.slow, *self.slow_in_the_middle)):
+            return f"slow and slow_in_the_middle are numbers of agents, from 0 to {self.agents - 1}"
+        return ""
+
+
+def read(path: Path) -> Shape:
+    """The fleet of a JSON file. Raises FleetInvalid."""
+    try:
+        shape = msgspec.json.decode(path.read_bytes(), type=Shape)
+    except (OSError, msgspec.DecodeError) as error:
+        raise FleetInvalid(f"{path}: {error}; see Shape in tests/bench/replay/fleet.py") from None
+    if problem := shape.problem():
+        raise FleetInvalid(f"{path}: {problem}")
+    return shape
+
+
+class Fleet:
+    """The agents of one seed with one trace at one load."""
+
+    def __init__(self, shape: Shape, requests: Sequence[Request], load: float, seed: int) -> None:
+        chance = random.Random(seed)
+        self.shape = shape
+        normal = NormalDist()
+        self.speeds = [
+            exp(shape.speed_sd * normal.inv_cdf((place + 0.5) / shape.agents))
+            for place in range(shape.agents)
+        ]
+        chance.shuffle(self.speeds)
+        self._affinity = {}
+        for kind in sorted({request.type for request in requests}):
+            dealt = [shape.affinities[agent % len(shape.affinities)] for agent in range(shape.agents)]
+            chance.shuffle(dealt)
+            self._affinity[kind] = dealt
+        self._work_s = [
+            (
+                shape.base_s
+                + (request.input_tokens * shape.input_ms + request.output_tokens * shape.output_ms) / 1_000
+            )
+            for request in requests
+        ]
+        self._noise = [exp(chance.gauss(0, shape.noise_sd)) for _ in requests]
+        self._types = [request.type for request in requests]
+        # Load: work that arrives by what all slots do at their speed, slow ones as slow as they are.
+        capacity = shape.slots * sum(
+            speed / self._mean_slowness(agent) for agent, speed in enumerate(self.speeds)
+        )
+        self.span_s = sum(self._work_s) / capacity / load
+        scale = self.span_s / requests[-1].arrival_s
+        self.arrivals_ms = [int(request.arrival_s * scale * 1_000) for request in requests]
+        self.third_ms = int(self.span_s * 1_000 / 3)
+
+    def _mean_slowness(self, agent: int) -> float:
+        shape = self.shape
+        if agent in shape.slow:
+            return shape.slowness
+        if agent in shape.slow_in_the_middle:
+            return 1 / (1 - (1 - 1 / shape.slowness) / 3)
+        return 1.0
+
+    def is_slow(self, agent: int, now_ms: int) -> bool:
+        """Whether the agent is slow just now."""
+        shape = self.shape
+        middle = self.third_ms <= now_ms < 2 * self.third_ms
+        return agent in shape.slow or (middle and agent in shape.slow_in_the_middle)
+
+    def run_ms(self, request: int, agent: int, now_ms: int) -> int:
+        """How long the agent takes for the request if it begins now."""
+        run_s = self._work_s[request] * self._noise[request] / self.speeds[agent]
+        run_s *= self._affinity[self._types[request]][agent]
+        if self.is_slow(agent, now_ms):
+            run_s *= self.shape.slowness
+        return max(1, round(run_s * 1_000))

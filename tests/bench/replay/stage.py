@@ -1,0 +1,193 @@
+"""The real engine on a virtual clock, with a simulated fleet around it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from upbeat_server.engine.choice_predictive import Predictive
+from upbeat_server.engine.commands import Assign, SubmissionRefused, Submitted, Welcome
+from upbeat_server.engine.engine import Engine
+from upbeat_server.engine.events import (
+    AgentConnected,
+    AgentFrame,
+    AttemptEnded,
+    SessionEnded,
+    Submission,
+    TasksSubmitted,
+    TurnEnded,
+)
+from upbeat_server.engine.limits import Bounds, ChoiceRules, Graces, Limits, Ordering
+from upbeat_server.engine.model import Payload, SessionId, TaskSpec
+from upbeat_server.engine.step import step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.bench.replay.fleet import Fleet
+    from tests.bench.replay.trace import Request
+    from upbeat_server.engine.commands import Command
+
+LONG_MS = 1 << 40
+AWAY_MS = 30_000
+"""An agent that left comes back after this, as a new process."""
+
+QUIET = Graces(suspect_after_ms=LONG_MS, lease_timeout_ms=LONG_MS, ack_timeout_ms=LONG_MS)
+"""Simulated agents neither beat nor acknowledge: it would be half of the work and change nothing."""
+
+OUTPUT = Payload()
+ARRIVE, END, LEAVE, JOIN, WAKE = range(5)
+
+
+class Play(msgspec.Struct, frozen=True):
+    """How requests are submitted, and what befalls the fleet."""
+
+    priorities: Sequence[int] = ()  # Of each request; empty: all NORMAL.
+    keys: Sequence[str] = ()  # Of each request; empty: all one.
+    churn_per_minute: float = 0.0  # Share of the agents that leave and come back.
+    ordering: Ordering = Ordering()
+
+
+class Outcome(msgspec.Struct):
+    """What became of the requests; times in ms."""
+
+    latencies: list[int]
+    waits: list[int]  # Until the first attempt began.
+    attempts: int = 0
+    starts: list[tuple[int, int]] = []  # When each agent was given something: (time, agent).
+    out_ms: dict[int, list[int]] = {}  # When an agent was found to be out, or to be in again, in turns.
+
+
+class Stage:
+    """One replay of one trace by one policy."""
+
+    def __init__(
+        self, requests: Sequence[Request], fleet: Fleet, rules: ChoiceRules, play: Play | None = None
+    ) -> None:
+        self._requests = requests
+        self._fleet = fleet
+        self._play = play or Play()
+        limits = Limits(
+            bounds=Bounds(lease_losses_max=1_000),
+            graces=QUIET,
+            ordering=self._play.ordering,
+            choice=rules,
+        )
+        self.engine = Engine("replay", limits, epoch=1, clock_ms=0)
+        self.outcome = Outcome([-1] * len(requests), [-1] * len(requests), 0, [], {})
+        self._kinds = sorted({request.type for request in requests})
+        self._events: list[tuple[int, int, int, int]] = []
+        self._request_of: dict[int, int] = {}  # By task id.
+        self._session_of: dict[int, SessionId] = {}  # By agent.
+        self._agent_of: dict[SessionId, int] = {}
+        self._lives = Counter[int]()
+        self._left = len(requests)
+        self._turns = 0
+
+    def run(self) -> Outcome:
+        """Replay all of it."""
+        fleet, events = self._fleet, self._events
+        for agent in range(fleet.shape.agents):
+            self._join(agent, 0)
+        for request, arrival_ms in enumerate(fleet.arrivals_ms):
+            events.append((arrival_ms, ARRIVE, request, 0))
+        events.sort()
+        self._plan_churn()
+        while self._left:
+            now_ms = min(events[0][0], self.engine.next_wake_ms) if events else self.engine.next_wake_ms
+            while events and events[0][0] <= now_ms:
+                self._happen(*heappop(events))
+            self._turns += 1
+            self._tell(
+                step(self.engine, TurnEnded(self._turns * 0x9E3779B97F4A7C15 % (1 << 64)), now_ms), now_ms
+            )
+        return self.outcome
+
+    def _plan_churn(self) -> None:
+        per_minute = self._play.churn_per_minute * self._fleet.shape.agents
+        if per_minute:
+            every_ms = 60_000 / per_minute
+            for number in range(int(self._fleet.span_s * 1_000 / every_ms)):
+                # A stride that meets every agent before it meets one again.
+                agent = number * 7 % self._fleet.shape.agents
+                heappush(self._events, (int((number + 1) * every_ms), LEAVE, agent, 0))
+
+    def _happen(self, now_ms: int, kind: int, which: int, lease_id: int) -> None:
+        match kind:
+            case 0:  # ARRIVE
+                self._tell(step(self.engine, self._submission(which), now_ms), now_ms)
+            case 1:  # END
+                self._end(which, lease_id, now_ms)
+            case 2:  # LEAVE
+                session_id = self._session_of.pop(which, None)
+                if session_id is not None:
+                    frame = AgentFrame(session_id, goodbye=True)
+                    self._tell(step(self.engine, frame, now_ms), now_ms)
+                    self._tell(step(self.engine, SessionEnded(session_id), now_ms), now_ms)
+                    heappush(self._events, (now_ms + AWAY_MS, JOIN, which, 0))
+            case _:  # JOIN
+                self._join(which, now_ms)
+
+    def _join(self, agent: int, now_ms: int) -> None:
+        name = f"agent-{agent}"
+        hello = AgentConnected(agent, name, name, list(self._kinds), {}, self._fleet.shape.slots)
+        self._lives[agent] += 1
+        self._tell(step(self.engine, hello, now_ms), now_ms)
+
+    def _submission(self, request: int) -> TasksSubmitted:
+        row, play = self._requests[request], self._play
+        spec = TaskSpec(
+            row.type,
+            size_hint=float(row.input_tokens),
+            priority=play.priorities[request] if play.priorities else 2,
+            fairness_key=play.keys[request] if play.keys else "",
+            attempt_timeout_ms=LONG_MS,
+        )
+        return TasksSubmitted(request, [Submission(0, spec, b"", b"")])
+
+    def _end(self, agent: int, lease_id: int, now_ms: int) -> None:
+        session_id = self._session_of.get(agent)
+        held = self.engine.fleet.sessions[session_id].leases if session_id is not None else {}
+        task = held.get(lease_id)
+        if session_id is None or task is None:
+            return  # It left in the meantime, and somebody else has it.
+        request = self._request_of[task.task_id]
+        self.outcome.latencies[request] = now_ms - self._fleet.arrivals_ms[request]
+        self._left -= 1
+        self._tell(
+            step(self.engine, AgentFrame(session_id, results=[AttemptEnded(lease_id, OUTPUT)]), now_ms),
+            now_ms,
+        )
+        self._look_at(agent, now_ms)
+
+    def _look_at(self, agent: int, now_ms: int) -> None:
+        """Note when an agent whose speed changes is found out."""
+        choice = self.engine.choice
+        if agent in self._fleet.shape.slow_in_the_middle and isinstance(choice, Predictive):
+            seen = self.outcome.out_ms.setdefault(agent, [])
+            is_out = any(choice.is_out(kind, f"agent-{agent}") for kind in self._kinds)
+            if is_out != bool(len(seen) % 2):
+                seen.append(now_ms)
+
+    def _tell(self, commands: list[Command], now_ms: int) -> None:
+        for command in commands:
+            match command:
+                case Assign():
+                    agent = self._agent_of[command.session_id]
+                    request = self._request_of[command.task.task_id]
+                    if self.outcome.waits[request] < 0:
+                        self.outcome.waits[request] = now_ms - self._fleet.arrivals_ms[request]
+                    self.outcome.attempts += 1
+                    self.outcome.starts.append((now_ms, agent))
+                    end_ms = now_ms + self._fleet.run_ms(request, agent, now_ms)
+                    heappush(self._events, (end_ms, END, agent, command.lease_id))
+                case Submitted():
+                    self._request_of[command.task.task_id] = command.origin
+                case Welcome():
+                    self._session_of[command.origin] = command.session_id
+                    self._agent_of[command.session_id] = command.origin
+                case SubmissionRefused():
+                    raise RuntimeError(f"the engine refused a request: {command.refusal.message}")

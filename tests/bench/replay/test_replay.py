@@ -1,0 +1,93 @@
+"""The short form of ``make replay``: a made-up trace, a small fleet, the real engine."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.bench.replay import __main__ as replay
+from tests.bench.replay import baselines, fleet, trace
+
+ROWS = 3_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two types of requests, one file each; unsorted, with names of their own."""
+    chance = random.Random(1)
+    for name, scale in (("short", 40), ("long", 160)):
+        lines = ["arrival,input_tokens,output_tokens"]
+        for _ in range(ROWS // 2):
+            output_tokens = int(chance.expovariate(1 / scale)) + 1
+            lines.append(f"{chance.uniform(0, 900):.3f},{chance.randrange(100, 4_000)},{output_tokens}")
+        (tmp_path / f"{name}.csv").write_text("\n".join([*lines, ""]))
+    return tmp_path
+
+
+def found(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> dict[str, dict[str, float]]:
+    """The medians of a replay."""
+    monkeypatch.setattr(replay, "OUT", folder / "replay.json")
+    assert replay.main([str(folder), "--seeds", "1", *options]) == 0
+    medians: dict[str, dict[str, float]] = json.loads((folder / "replay.json").read_text())["medians"]
+    return medians
+
+
+def test_the_default_is_ahead_of_all_that_knows_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = found(folder, monkeypatch)
+    default = rows.pop(replay.DEFAULT)
+    assert set(rows) == {*replay.POLICIES[1:], *baselines.BASELINES}
+    for blind in (replay.BOUND, replay.PULL, "least_loaded", "random", "round_robin", "power_of_two"):
+        assert default["mean_s"] < 0.9 * rows[blind]["mean_s"], blind
+    assert default["mean_s"] < 1.5 * rows[replay.ORACLE]["mean_s"]
+    assert default["extra_runs"] == 0
+
+
+def test_it_stays_ahead_while_agents_come_and_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = found(folder, monkeypatch, "--churn", "0.1", "--policies", replay.DEFAULT, "least_loaded")
+    assert rows[replay.CHURNED]["mean_s"] < rows["least_loaded, churn"]["mean_s"]
+
+
+def test_a_row_that_cannot_be_read_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (folder / "long.csv").open("a") as file:
+        file.write("12,many,3\n")
+    assert replay.main([str(folder)]) == 2
+    assert f"long.csv, line {ROWS // 2 + 2}: 'many' is no number of tokens" in capsys.readouterr().err
+
+
+def test_an_absent_trace_is_skipped_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert replay.main([str(tmp_path / "no.csv")]) == 0
+    assert capsys.readouterr().out.startswith("SKIPPED")
+
+
+def test_arrivals_are_seconds_milliseconds_or_times(tmp_path: Path) -> None:
+    rows = range(trace.ROWS_MIN)
+    files = {
+        "seconds": "arrival,input,output\n" + "".join(f"{row},1,1\n" for row in rows),
+        "milliseconds": "arrival_ms,input,output\n" + "".join(f"{row * 1_000},1,1\n" for row in rows),
+        "times": "".join(f"2026-01-01 00:{row // 60:02}:{row % 60:02}.0,1,1\n" for row in rows).join(
+            ("TIMESTAMP,ContextTokens,GeneratedTokens\n", "")
+        ),
+    }
+    for name, text in files.items():
+        path = tmp_path / f"{name}.csv"
+        path.write_text(text)
+        assert [request.arrival_s for request in trace.read([path], 1_000)] == list(rows), name
+
+
+def test_a_fleet_is_a_parameter_and_a_bad_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.json"
+    path.write_text('{"agents": 3, "slots": 2, "slow": [], "slow_in_the_middle": []}')
+    assert (fleet.read(path).agents, fleet.read(path).speed_sd) == (3, 0.40)
+    path.write_text('{"agents": 3}')
+    fleet.read(path)
+    path.write_text('{"agents": 1}')
+    with pytest.raises(fleet.FleetInvalid, match="numbers of agents, from 0 to 0"):
+        fleet.read(path)
+    path.write_text('{"cores": 1}')
+    with pytest.raises(fleet.FleetInvalid, match="cores"):
+        fleet.read(path)
