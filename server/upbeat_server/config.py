@@ -17,16 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo
 
 from upbeat_server.engine import limits
 
@@ -44,6 +36,7 @@ _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Bytes = Annotated[int, Field(ge=1 << 10, le=1 << 40)]
 Milliseconds = Annotated[int, Field(ge=1, le=365 * _DAY_MS)]
+Policy = Literal["predictive", "least_loaded", "round_robin", "random", "power_of_two", "thompson", "pack"]
 
 
 class SettingsInvalid(Exception):
@@ -114,14 +107,14 @@ class Listen(Group):
     insecure: bool = False  # Allows listening beyond loopback without TLS and tokens.
     connections: Connections = Connections()
 
-    @field_validator("grpc", "http")
+    @pydantic.field_validator("grpc", "http")
     @classmethod
     def _address(cls, text: str, field: ValidationInfo) -> str:
         if text or field.field_name == "grpc":
             Address.parse(text)
         return text
 
-    @field_validator("http_origins")
+    @pydantic.field_validator("http_origins")
     @classmethod
     def _origins(cls, text: str) -> str:
         for origin in filter(None, text.split(",")):
@@ -142,7 +135,7 @@ class Tls(Group):
     key_file: Path | None = None
     client_ca_file: Path | None = None  # Callers must then show a certificate signed by it.
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _pair(self) -> Tls:
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file belong together: give both or neither")
@@ -162,7 +155,7 @@ class Auth(Group):
     tokens_file: Path | None = None
     tokens: SecretStr | None = None  # The same as JSON text, for the environment.
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _one(self) -> Auth:
         if self.tokens_file is not None and self.tokens is not None:
             raise ValueError("tokens_file and tokens exclude each other: give one of them")
@@ -233,7 +226,7 @@ class EngineGraces(Group):
     ack_timeout_ms: Milliseconds = 10_000
     forget_agent_ms: Milliseconds = 600_000
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _in_order(self) -> EngineGraces:
         if not self.heartbeat_interval_ms < self.suspect_after_ms <= self.lease_timeout_ms:
             raise ValueError(
@@ -287,6 +280,18 @@ class EngineDelivery(Group):
     away_ms: Milliseconds = _DAY_MS
 
 
+class EngineChoice(Group):
+    """Builds ``engine.limits.ChoiceRules``."""
+
+    policy: Policy = "predictive"
+    policies: dict[str, Policy] = {}  # Of namespaces that have another one.
+    slow_factor: Annotated[float, Field(gt=1, le=1_000)] = 2.5
+    probe_turns: Count = 64
+    hold_factor: Annotated[float, Field(gt=1, le=1_000)] = 2.0
+    hold_tasks_max: Annotated[int, Field(ge=0, le=1_000)] = 8
+    hold_ms: Annotated[int, Field(ge=0, le=60_000)] = 5_000
+
+
 class EngineSettings(Group):
     """What the engine is allowed."""
 
@@ -296,6 +301,7 @@ class EngineSettings(Group):
     retention: EngineRetention = EngineRetention()
     bus: EngineBus = EngineBus()
     delivery: EngineDelivery = EngineDelivery()
+    choice: EngineChoice = EngineChoice()
 
     def limits(self) -> limits.Limits:
         """The same as the engine takes it."""
@@ -370,7 +376,7 @@ class Settings(Group):
     engine: EngineSettings = EngineSettings()
     runtime: RuntimeSettings = RuntimeSettings()
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _safe(self) -> Settings:
         missing = [
             name for name, there in (("TLS", self.tls.enabled), ("tokens", self.auth.enabled)) if not there

@@ -37,6 +37,7 @@ COUNTED = Census(
     hedges=4,
     wasted_ms=1_500,
     bus=BusCensus(9, 8, 7, 6, 5, 4, 3, 2, 1),
+    paused_types=("echo",),
 )
 
 

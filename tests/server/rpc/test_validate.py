@@ -170,11 +170,11 @@ def test_a_backoff_that_shrinks_is_refused() -> None:
 
 
 def test_faults_of_several_reasons_are_one_refusal_of_fields() -> None:
-    refusal = refusal_of(limits=[{"key": "a"}], selector="((", priority=9)
+    refusal = refusal_of(context=[{}], selector="((", priority=9)
     assert refusal.reason == reasons.INVALID_FIELD
     assert len(refusal.violations) == 3
     assert "2 more" in refusal.message
-    assert refusal_of(limits=[{"key": "a"}]).reason == reasons.UNSUPPORTED_FIELD
+    assert refusal_of(selector="((").reason == reasons.INVALID_SELECTOR
 
 
 def test_a_stream_needs_request_ids() -> None:
