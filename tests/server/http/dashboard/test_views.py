@@ -83,6 +83,8 @@ def test_tasks_are_found_by_chips_and_by_the_filter_itself(visit: Visit, stage: 
         visit.keep("tasks-filtered")
         page.get_by_role("switch", name="Critical").click()
         page.get_by_role("switch", name=re.compile("Queued")).click()
+        # Only then is the page done with what the chips have changed.
+        expect(page.get_by_label("Filter", exact=True)).to_have_value("")
         page.get_by_label("Filter", exact=True).fill('labels.team = "found"')
         page.get_by_label("Filter", exact=True).press("Enter")
         expect(page.locator("tbody tr")).to_have_count(2)

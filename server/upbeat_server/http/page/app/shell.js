@@ -1,7 +1,6 @@
 // What stands around every page: where one can go, what is going on there, and whether it is live.
 
 import { html } from "../vendor/lit-html/lit-html.js";
-import { live } from "../vendor/lit-html/directives/live.js";
 import { icon } from "../parts/icons.js";
 import { count, compact, number } from "../text/units.js";
 
@@ -83,7 +82,7 @@ function renderNamespace(app) {
   return html`<label class="namespace">
     <span>Namespace</span>
     <input class="input" spellcheck="false" autocomplete="off" placeholder="default"
-      .value=${live(app.route.namespace)} @change=${change} />
+      .value=${app.route.namespace} @change=${change} />
   </label>`;
 }
 

@@ -79,8 +79,8 @@ export class BusPage {
     const chosen = this.#chosen.size;
     const what = chosen ? plural(chosen, "letter") : topic ? "all of the topic" : "";
     return html`<div class="toolbar">
-      <input class="input" data-filter aria-label="Topic" placeholder="Topic" spellcheck="false" .value=${live(topic)} @change=${set("topic")} />
-      <input class="input" aria-label="Subscriber" placeholder="Subscriber" spellcheck="false" .value=${live(subscriber)} @change=${set("subscriber")} />
+      <input class="input" data-filter aria-label="Topic" placeholder="Topic" spellcheck="false" .value=${topic} @change=${set("topic")} />
+      <input class="input" aria-label="Subscriber" placeholder="Subscriber" spellcheck="false" .value=${subscriber} @change=${set("subscriber")} />
       <span class="spring"></span>
       <button class="button" ?disabled=${!what} @click=${() => this.#redeliver(what)}>Redeliver ${what}…</button>
       <button class="button button-danger-quiet" ?disabled=${!what} @click=${() => this.#drop(what)}>Drop ${what}…</button>

@@ -2,7 +2,6 @@
 
 import { Poll } from "../remote/poll.js";
 import { html } from "../vendor/lit-html/lit-html.js";
-import { live } from "../vendor/lit-html/directives/live.js";
 import { icon } from "../parts/icons.js";
 import { empty, failureBox, loading } from "../parts/notices.js";
 import { chip } from "../parts/segmented.js";
@@ -88,7 +87,7 @@ export class TasksPage {
     return html`<form class="search" role="search" @submit=${apply}>
       ${icon("search")}
       <input class="input" name="filter" data-filter aria-label="Filter" spellcheck="false" autocomplete="off"
-        aria-invalid=${isAtFault} .value=${live(this.#filter)} @change=${(event) => event.target.form.requestSubmit()}
+        aria-invalid=${isAtFault} .value=${this.#filter} @change=${(event) => event.target.form.requestSubmit()}
         placeholder='state = FAILED AND labels.team = "a" AND create_time >= "2026-01-01T00:00:00Z"' />
       ${this.#filter ? html`<a class="button button-quiet" href=${this.#with("")}>Clear</a>` : html`<kbd>/</kbd>`}
     </form>`;
