@@ -46,8 +46,13 @@ class SubmitCall(PendingCall[list[TaskSnapshot | Refusal]]):
         self._missing = count
 
     def submitted(self, index: int, task: Task) -> None:
-        """A submission is the task."""
-        self._put(index, self.namespace.snapshot(task))
+        """A submission is the task; ``tell_accepted`` follows in the same turn."""
+        self._answers[index] = self.namespace.snapshot(task)
+        self._missing -= 1
+
+    def tell_accepted(self) -> None:
+        """All that the turn accepted was brought."""
+        self._answer_if_complete()
 
     def known(self, index: int, snapshot: TaskSnapshot) -> None:
         """A submission repeats a finished task."""
@@ -60,6 +65,9 @@ class SubmitCall(PendingCall[list[TaskSnapshot | Refusal]]):
     def _put(self, index: int, answer: TaskSnapshot | Refusal) -> None:
         self._answers[index] = answer
         self._missing -= 1
+        self._answer_if_complete()
+
+    def _answer_if_complete(self) -> None:
         if not self._missing:
             self.resolve([answer for answer in self._answers if answer is not None])
 

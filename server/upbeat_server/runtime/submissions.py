@@ -177,7 +177,7 @@ class SubmissionStream:
     # What the loop tells.
 
     def submitted(self, index: int, task: Task) -> None:
-        """A submission is the task."""
+        """A submission is the task; ``tell_accepted`` follows in the same turn."""
         request_id = self._pending.pop(index, None)
         if request_id is None or self._is_over:
             return
@@ -186,6 +186,9 @@ class SubmissionStream:
         self._request_by_task[task_id] = request_id
         self._accepted.append((request_id, task_id))
         self.namespace.subscribe(task_id, self)
+
+    def tell_accepted(self) -> None:
+        """All that the turn accepted was brought."""
         self._added()
 
     def known(self, index: int, snapshot: TaskSnapshot) -> None:
