@@ -84,9 +84,18 @@ class TaskOptions(WholeOptions, total=False):
     retry: Retry
     side_effects: SideEffects
     limits: Sequence[Limit]
+    sticky_key: str
 
 
-_PLAIN = ("selector", "fairness_key", "fairness_weight", "size_hint", "dedup_key", "traceparent")
+_PLAIN = (
+    "selector",
+    "fairness_key",
+    "fairness_weight",
+    "size_hint",
+    "dedup_key",
+    "traceparent",
+    "sticky_key",
+)
 _DURATIONS = ("queue_timeout", "attempt_timeout", "total_timeout")
 _KNOWN = frozenset(TaskOptions.__annotations__)
 

@@ -28,6 +28,7 @@ EVERYTHING = TaskOptions(
     not_before_time=dt.datetime(2030, 1, 1, tzinfo=dt.UTC),
     side_effects="unsafe",
     dedup_key="d",
+    sticky_key="chat",
     traceparent="00-1-2-01",
     limits=[Limit("openai", max_running=5, per_second=0.5), Limit("gpu", max_running=1)],
 )
@@ -57,7 +58,7 @@ def test_every_option_reaches_its_field() -> None:
         ("openai", 5, 0.5),
         ("gpu", 1, 0.0),
     ]
-    assert (spec.dedup_key, spec.traceparent) == ("d", "00-1-2-01")
+    assert (spec.dedup_key, spec.sticky_key, spec.traceparent) == ("d", "chat", "00-1-2-01")
 
 
 def test_every_field_of_single_work_has_an_option() -> None:

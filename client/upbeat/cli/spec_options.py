@@ -49,6 +49,15 @@ class SpecOptions:
             help="Over the agent's labels, such as 'labels.region == \"eu\"'.",
         ),
     ] = ""
+    sticky_key: Annotated[
+        str,
+        typer.Option(
+            "--sticky-key",
+            metavar="KEY",
+            rich_help_panel=_WHERE,
+            help="Preferably the agent that was given the last task with this key.",
+        ),
+    ] = ""
     fairness_key: Annotated[
         str,
         typer.Option(
@@ -154,6 +163,7 @@ class SpecOptions:
             ),
             dedup_key=self.dedup_key,
             size_hint=_finite(self.size_hint, "--size-hint"),
+            sticky_key=self.sticky_key,
             limits=[_limit(text) for text in self.limit or ()],
         )
         for name in ("queue_timeout", "attempt_timeout", "total_timeout"):

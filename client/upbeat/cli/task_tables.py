@@ -157,6 +157,8 @@ def _requirement_facts(spec: TaskSpec) -> Iterable[tuple[str, Cell]]:
         yield "requires", ", ".join(spec.required_capabilities)
     if spec.selector:
         yield "selector", spec.selector
+    if spec.sticky_key:
+        yield "sticky key", spec.sticky_key
     if spec.fairness_key:
         yield "fairness key", spec.fairness_key
     if spec.dedup_key:

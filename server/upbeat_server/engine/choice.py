@@ -46,6 +46,9 @@ class Choice(Protocol):
     def pick(self, task: Task, candidates: list[Agent], now_ms: int) -> Agent | None:
         """One of ``candidates``, which is not empty; None: the task had better wait for another agent."""
 
+    def is_out(self, task_type: str, agent_id: str) -> bool:
+        """Whether the agent gets nothing of a type but a probe now and then."""
+
     def explain(self, task: Task, agent: Agent) -> str:
         """Why such an agent is picked, for a person."""
 
@@ -108,6 +111,10 @@ class Policy:
     def _one_of(self, task: Task, candidates: list[Agent]) -> Agent:
         """What sets a policy apart."""
         raise NotImplementedError
+
+    def is_out(self, task_type: str, agent_id: str) -> bool:  # noqa: ARG002 - others learn who fails.
+        """See Choice."""
+        return False
 
     def explain(self, task: Task, agent: Agent) -> str:
         """See Choice."""

@@ -104,7 +104,7 @@ class Predictive(LeastLoaded):
         return self._take(task, best, Reasons(exp(log_ms + best_value), next_ms, held_ms))
 
     def is_out(self, task_type: str, agent_id: str) -> bool:
-        """Whether the agent gets but probes of a type."""
+        """See Choice."""
         level = self._predictor.levels.get(task_type)
         return level is not None and self._value(task_type, agent_id) > self._out_from(level)
 

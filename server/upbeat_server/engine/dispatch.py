@@ -68,15 +68,18 @@ def _hand_out(engine: Engine, lane: Lane, task: Task, now_ms: int) -> bool:
     """Hand out the task that goes first; False if it stepped aside, or waits for a better agent."""
     if task.member_of is not None and not _within_budget(engine, task, now_ms):
         return False
-    agent = engine.choice.follow(task)
+    choice = engine.choice
+    agent = _sticky(engine, task, now_ms) if task.spec.sticky_key else None
     if agent is None:
-        candidates = engine.choice.candidates(task)
+        agent = choice.follow(task)
+    if agent is None:
+        candidates = choice.candidates(task)
         if task.rejections or task.record.failed_agents or task.panel:
             candidates = _acceptable(engine, task, candidates, now_ms)
             if not candidates:
                 _set_aside(engine, task, now_ms)
                 return False
-        agent = engine.choice.pick(task, candidates, now_ms)
+        agent = choice.pick(task, candidates, now_ms)
         if agent is None:
             _hold(engine, lane, task)
             return False
@@ -87,7 +90,22 @@ def _hand_out(engine: Engine, lane: Lane, task: Task, now_ms: int) -> bool:
             if task.member_of is not None and not _within_budget(engine, task, now_ms):
                 return False
     leases.grant(engine, task, agent, now_ms)
+    if task.spec.sticky_key:
+        engine.sticky.remember(task.spec.sticky_key, agent)
     return True
+
+
+def _sticky(engine: Engine, task: Task, now_ms: int) -> Agent | None:
+    """The agent that the task's sticky key prefers; None if there is none that may get it now."""
+    task.is_sticky = False
+    agent = engine.sticky.agent_of(task)
+    if agent is None or engine.choice.is_out(task.spec.type, agent.agent_id):
+        return None
+    if agent.agent_id in _unwilling(task, now_ms).union(task.record.failed_agents):
+        return None
+    task.is_sticky = True
+    task.chosen = None
+    return agent
 
 
 def _hold(engine: Engine, lane: Lane, task: Task) -> None:
@@ -126,11 +144,7 @@ def _acceptable(engine: Engine, task: Task, candidates: list[Agent], now_ms: int
     That an agent failed it is a preference: it is dropped when no other agent is left. Costs
     as much as agents failed the task or gave it back, however large the fleet is.
     """
-    unwilling: set[str] = set()
-    if task.rejections:
-        unwilling |= {agent_id for agent_id, (_, until_ms) in task.rejections.items() if now_ms < until_ms}
-    if task.member_of is not None and task.panel:
-        unwilling |= task.member_of.taken_seats(task.record.member)
+    unwilling = _unwilling(task, now_ms)
     shunned = unwilling.union(task.record.failed_agents)
     found = [agent for agent in candidates if agent.agent_id not in shunned]
     if found or not shunned:
@@ -143,6 +157,16 @@ def _acceptable(engine: Engine, task: Task, candidates: list[Agent], now_ms: int
         return []
     another = fleet.free_besides(signature, unwilling)
     return [another] if another is not None else []
+
+
+def _unwilling(task: Task, now_ms: int) -> set[str]:
+    """Agents that gave the task back lately, or sit on its panel."""
+    unwilling: set[str] = set()
+    if task.rejections:
+        unwilling |= {agent_id for agent_id, (_, until_ms) in task.rejections.items() if now_ms < until_ms}
+    if task.member_of is not None and task.panel:
+        unwilling |= task.member_of.taken_seats(task.record.member)
+    return unwilling
 
 
 def _set_aside(engine: Engine, task: Task, now_ms: int) -> None:

@@ -39,6 +39,7 @@ from upbeat_server.engine.model import (
 from upbeat_server.engine.predictor import Predictor
 from upbeat_server.engine.queue import Queue, Signature, requirement_of
 from upbeat_server.engine.quotas import Quotas
+from upbeat_server.engine.sticky import Sticky
 from upbeat_server.engine.task import Task
 from upbeat_server.engine.task_machine import NEXT, TaskInput, next_state
 from upbeat_server.engine.timers import WAKE_NEVER, Timers
@@ -90,6 +91,7 @@ class Engine:
         self.counters = Counters()
         self.entropy = Entropy(epoch)
         self.choice: Choice = choice_of(limits.choice, namespace, self.fleet, self.predictor, self.entropy)
+        self.sticky = Sticky(self.fleet)
         self.commands: list[Command] = []  # Of the step that runs.
         self.unsaid: list[Command] = []  # Of the restore, until the first step.
         # RUNNING tasks whose agent has not come back since the restart, by agent id.

@@ -78,7 +78,12 @@ def explain(engine: Engine, task_id: TaskId, now_ms: int) -> Explanation | None:
     if task.record.attempts:
         agent_id = task.record.attempts[-1].agent_id
         agent = engine.fleet.agents.get(agent_id)
-        why = engine.choice.explain(task, agent) if agent is not None else "it has left since"
+        if agent is None:
+            why = "it has left since"
+        elif task.is_sticky:
+            why = f"it was given the last task with the sticky key {task.spec.sticky_key!r}"
+        else:
+            why = engine.choice.explain(task, agent)
         choice = f"{agent_id}: {why}"
     waits = [*_held_back(task, now_ms), *_waits(engine, task, fits)]
     return Explanation(task.record.state, waits, fits[:CLOSEST_MAX], choice)

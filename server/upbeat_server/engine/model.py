@@ -191,6 +191,7 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str = ""  # Of a step within its collaboration.
     context: tuple[ContextEntry, ...] = ()  # What a child is given besides its input.
     limits: tuple[Limit, ...] = ()  # By key.
+    sticky_key: str = ""
 
 
 class ContextEntry(msgspec.Struct, frozen=True, gc=False):

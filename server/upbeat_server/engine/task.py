@@ -28,6 +28,7 @@ class Task:
         "gate",
         "group",
         "held_since_ms",
+        "is_sticky",
         "member_of",
         "panel",
         "paused_ms",
@@ -83,6 +84,8 @@ class Task:
         self.chosen: Reasons | None = None
         # Since when it waits for a better agent although one is free; 0: it does not.
         self.held_since_ms = 0
+        # Whether its agent was picked because of its sticky key.
+        self.is_sticky = False
         # Bucket of its one timer; 0: not armed.
         self.timer_ms = 0
         # Of a collaboration that runs: its children and its mode.

@@ -184,10 +184,15 @@ def _read_selector(value: str, draft: Draft, faults: Faults) -> None:
     draft["selector"] = value
 
 
-def _read_fairness_key(value: str, draft: Draft, faults: Faults) -> None:
-    if len(value) > 128 or not value.isprintable():
-        faults.add("spec.fairness_key", "must be at most 128 characters without control characters")
-    draft["fairness_key"] = value
+def _key_reader(name: str) -> Reader:
+    field = f"spec.{name}"
+
+    def read(value: str, draft: Draft, faults: Faults) -> None:
+        if len(value) > 128 or not value.isprintable():
+            faults.add(field, "must be at most 128 characters without control characters")
+        draft[name] = value
+
+    return read
 
 
 def _read_fairness_weight(value: float, draft: Draft, faults: Faults) -> None:
@@ -297,7 +302,7 @@ _READERS: dict[int, Reader] = {  # By field number of TaskSpec.
     3: _read_priority,
     4: _read_required,
     5: _read_selector,
-    6: _read_fairness_key,
+    6: _key_reader("fairness_key"),
     7: _read_fairness_weight,
     8: _read_labels,
     9: _read_size_hint,
@@ -313,6 +318,7 @@ _READERS: dict[int, Reader] = {  # By field number of TaskSpec.
     19: _skip,
     20: _refusing("name", "is for steps of a collaboration: leave it unset"),
     21: _refusing("context", "is set by the server: leave it unset"),
+    22: _key_reader("sticky_key"),
 }
 _INHERITED = "is inherited from the collaboration: leave it unset"
 _REFUSED_IN_STEPS: dict[int, Reader] = {
@@ -340,6 +346,7 @@ _REFUSED_IN_COLLABORATIONS: dict[int, Reader] = {
             (13, "retry"),
             (15, "side_effects"),
             (17, "limits"),
+            (22, "sticky_key"),
         )
     },
 }

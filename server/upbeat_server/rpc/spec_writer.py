@@ -132,6 +132,7 @@ def _fill_work(message: task_spec_pb2.TaskSpec, spec: TaskSpec) -> None:
     message.required_capabilities.extend(spec.required_capabilities)
     message.selector = spec.selector
     message.size_hint = spec.size_hint
+    message.sticky_key = spec.sticky_key
     if spec.queue_timeout_ms:
         fill_duration(message.queue_timeout, spec.queue_timeout_ms)
     if spec.limits:

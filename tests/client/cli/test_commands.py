@@ -42,6 +42,7 @@ def test_submit_with_all_options_is_stored_as_given(up: CommandLine) -> None:
     task_id = submitted(
         up, "nobody", "--priority", "critical", "--label", "team=a", "--label", "k=v=w", "--require", "gpu",
         "--selector", 'labels.region == "us"', "--fairness-key", "f", "--fairness-weight", "2",
+        "--sticky-key", "s",
         "--queue-timeout", "1h", "--attempt-timeout", "30s", "--total-timeout", "2h", "--max-attempts", "5",
         "--side-effects", "unsafe", "--dedup-key", "d", "--size-hint", "7", "--request-id", "r-1", "{}",
         "--limit", "key=openai,max_running=5,per_second=2.5", "--limit", "per_second=1,key=gpu",
@@ -58,6 +59,7 @@ def test_submit_with_all_options_is_stored_as_given(up: CommandLine) -> None:
     )
     assert (spec["retry"]["max_attempts"], spec["side_effects"]) == (5, "SIDE_EFFECTS_UNSAFE")
     assert (spec["fairness_key"], spec["dedup_key"], spec["size_hint"]) == ("f", "d", 7.0)
+    assert spec["sticky_key"] == "s"
     assert spec["input"] == {"content_type": "application/json", "json": {}}
     gpu, openai = spec["limits"]
     assert (gpu["key"], gpu["per_second"]) == ("gpu", 1.0)

@@ -66,6 +66,7 @@ specs = st.fixed_dictionaries(
         "attempt_timeout_ms": st.sampled_from((300_000, 2_000)),
         "total_timeout_ms": sometimes_ms,
         "side_effects": st.sampled_from((1, 1, 2, 3)),
+        "sticky_key": st.sampled_from(("", "", "s1", "s2")),
         "dedup_key": st.sampled_from(("", "", "only")),
         "limits": st.sampled_from(((), (), *QUOTAS)),
         "retry": st.builds(

@@ -26,6 +26,7 @@ FULL_STEP: dict[str, Any] = {
     "required_capabilities": ["gpu"],
     "selector": "has(labels.a)",
     "size_hint": 2.5,
+    "sticky_key": "s",
     "queue_timeout": {"seconds": 1},
     "attempt_timeout": {"seconds": 2},
     "total_timeout": {"seconds": 3},

@@ -66,6 +66,7 @@ def test_every_field_arrives() -> None:
         side_effects=3,
         dedup_key="once",
         traceparent="00-1-2-03",
+        sticky_key="chat 7",
     )
     assert spec.input == Payload("text/plain", b"x")
     assert spec.required_capabilities == ("big", "gpu")
@@ -76,6 +77,7 @@ def test_every_field_arrives() -> None:
     assert spec.retry.non_retryable_reasons == ("A", "B")
     assert (spec.not_before_ms, spec.side_effects) == (5_001, 3)
     assert (spec.dedup_key, spec.traceparent, spec.size_hint) == ("once", "00-1-2-03", 7.5)
+    assert (spec.fairness_key, spec.sticky_key) == ("tenant", "chat 7")
 
 
 def test_equal_specs_have_equal_fingerprints_and_a_predicate_comes_with_a_selector() -> None:

@@ -90,6 +90,7 @@ OF_STEPS: dict[str, Any] = {
     "retry": {"max_attempts": 1},
     "side_effects": 3,
     "limits": [{"key": "llm"}],
+    "sticky_key": "chat",
     "name": "outermost",
     "context": [{"name": "original", "payload": {"data": b"x"}}],
 }
