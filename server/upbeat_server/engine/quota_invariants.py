@@ -62,6 +62,9 @@ def _of_one(engine: Engine, quota: Quota, named: int, running: int) -> Iterator[
     if not named and not running and not quota.due_ms:
         yield f"{name} is kept for nobody"
     for lane, row in quota.rows.items():
+        racks = {bin_.rack for bin_ in lane.bins.values() if bin_.rack is not None and bin_.rack.row is row}
+        if row.size != len(racks):
+            yield f"{name} counts {row.size} racks in a row of {len(racks)}"
         if not row.size or row.least() is None:
             yield f"{name} has a row without a task"
         if not quota.shut and not row.listed:

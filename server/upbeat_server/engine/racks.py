@@ -86,10 +86,12 @@ class Tier(Generic[MemberT]):
             actual, task = found
             if actual == rank:
                 return rank, task
-            member.bound = actual
-            heapreplace(heap, (actual, member))
-            if heap[0][0] is actual:
-                return found
+            # A tuple of its own: an older entry may have been made of the one that was found.
+            virtual, order_ms, task_id = actual
+            member.bound = bound = (virtual, order_ms, task_id)
+            heapreplace(heap, (bound, member))
+            if heap[0][0] is bound:
+                return bound, task
         return None
 
 

@@ -84,6 +84,21 @@ def test_a_task_needs_room_in_all_that_it_names(play: Play) -> None:
     play.skip()
 
 
+def test_those_that_turn_to_another_limit_leave_nobody_behind(play: Play) -> None:
+    one_and_two = (*ONE, Limit("two", max_running=1))
+    play >> hello("a1", slots=9) >> submit("t1", limits=ONE) >> submit("t2", limits=one_and_two[1:])
+    # The second one would go first, for it is due, but is gone before there is room.
+    play >> submit("both", limits=one_and_two)
+    play >> submit("due", limits=one_and_two, fairness_key="due", total_timeout_ms=100) >> cancel("due")
+    play >> submit("t3", limits=ONE) >> submit("t4", limits=ONE)
+    play.skip()
+    for name, successors in ("t1", ["t3"]), ("t3", ["t4"]), ("t4", []), ("t2", ["both"]):
+        play >> result(f"{name}.1")
+        assert assigned(play) == [f"{successor}.1 to a1" for successor in successors]
+    play >> result("both.1")
+    play.skip()
+
+
 def test_starts_in_any_second_are_no_more_than_the_limit(play: Play) -> None:
     limits = (Limit("rate", per_second=2.0),)
     play >> hello("a1", slots=9)
