@@ -37,8 +37,8 @@ class Core:
         self.connection = Connection(target, token, namespace, patience_s)
         self.stream = TaskStream(self.connection)
         self.watches = WatchHub(self.connection)
-        self.readers: set[Reader] = set()
-        self._errands: set[asyncio.Task[None]] = set()
+        self.readers: dict[Reader, None] = {}  # In the order in which they began.
+        self._errands: dict[asyncio.Task[None], None] = {}
 
     async def close(self) -> None:
         """End everything; whoever still waits gets ClientClosed."""
@@ -93,8 +93,8 @@ class Core:
         if self.stream.withdraw(submission) or submission.is_settled or self.connection.is_closed:
             return
         errand = asyncio.get_running_loop().create_task(self._cancel_when_accepted(submission))
-        self._errands.add(errand)
-        errand.add_done_callback(self._errands.discard)
+        self._errands[errand] = None
+        errand.add_done_callback(self._errands.pop)
 
     async def _cancel_when_accepted(self, submission: Submission) -> None:
         await submission.accepted()

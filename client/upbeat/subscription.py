@@ -94,7 +94,7 @@ class Reader:
         """Open the stream; raises why there is no subscription."""
         self._connection.check_open()
         if self._began is None:
-            self._core.readers.add(self)
+            self._core.readers[self] = None
             self._began = asyncio.get_running_loop().create_future()
             self._runner = asyncio.create_task(self._run())
         await asyncio.shield(self._began)
@@ -112,7 +112,7 @@ class Reader:
 
     async def close(self) -> None:
         """Say what is left to say, and end."""
-        self._core.readers.discard(self)
+        self._core.readers.pop(self, None)
         self._is_closing = True
         runner = self._runner
         if runner is None:

@@ -102,7 +102,7 @@ class WatchHub:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._followers: dict[str, set[Follower]] = {}
+        self._followers: dict[str, dict[Follower, None]] = {}
         self._tasks: dict[str, task_pb2.Task] = {}  # One picture of each followed task, for the cover.
         self._cover: Cover | None = None
         self._revision = 0  # Everything up to here has been handed on, for the tasks of the cover.
@@ -114,7 +114,7 @@ class WatchHub:
         """Tell the follower of its task from now on; raises TaskNotFound, Unavailable, ..."""
         async with self._joining:
             # First: what arrives while the task is read must find its follower.
-            self._followers.setdefault(follower.task_id, set()).add(follower)
+            self._followers.setdefault(follower.task_id, {})[follower] = None
             task = self._tasks.get(follower.task_id)
             try:
                 if task is None:
@@ -154,7 +154,7 @@ class WatchHub:
         """Tell it nothing more; the last one ends the stream."""
         followers = self._followers.get(follower.task_id)
         if followers is not None:
-            followers.discard(follower)
+            followers.pop(follower, None)
             if not followers:
                 self._forget(follower.task_id)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import os
 import subprocess
@@ -90,6 +92,28 @@ def test_a_seed_replays_exactly_also_in_another_process_with_other_hashes() -> N
         text=True,
     )
     assert json.loads(ran.stdout) == here
+
+
+@pytest.mark.parametrize("seed", [22, 36])
+def test_a_seed_replays_exactly_wherever_its_objects_are_in_memory(seed: int) -> None:
+    first, _ballast = simulate(seed).trace, [Counter[str]() for _ in range(1_000)]
+    assert simulate(seed).trace == first
+
+
+def test_no_garbage_is_collected_in_the_middle_of_a_run() -> None:
+    usual, amid = gc.get_threshold(), list[bool]()
+
+    def note(_phase: str, _info: dict[str, int]) -> None:
+        amid.append(asyncio._get_running_loop() is not None)
+
+    gc.set_threshold(100)
+    gc.callbacks.append(note)
+    try:
+        simulate(22)
+    finally:
+        gc.callbacks.remove(note)
+        gc.set_threshold(*usual)
+    assert not any(amid)
 
 
 def test_different_seeds_are_different_runs() -> None:

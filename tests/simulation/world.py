@@ -7,6 +7,7 @@ order.
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -361,5 +362,15 @@ def limits_of(mix: Mix) -> tuple[Limits, RuntimeBounds]:
 
 
 def simulate(seed: int, without: frozenset[str] = frozenset(), *, keeps_lines: bool = False) -> Report:
-    """One run of a seed."""
-    return World(draw(seed, without), keeps_lines=keeps_lines).run()
+    """One run of a seed.
+
+    Without the garbage collector: what it finds in the middle of a run it also closes, coroutines
+    for example, at a time that depends on what the process did before.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return World(draw(seed, without), keeps_lines=keeps_lines).run()
+    finally:
+        if was_enabled:
+            gc.enable()

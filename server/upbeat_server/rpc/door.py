@@ -66,19 +66,19 @@ class Door:
         self.write_patience_s = write_patience_s  # For one message of a stream to be taken.
         self.draining = False  # Then only short calls that change nothing are let in.
         self.closed = False  # Then none are.
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: dict[asyncio.Task[Any], None] = {}  # In the order in which they began.
 
     def enter(self) -> asyncio.Task[Any] | None:
         """A call begins; give the answer to ``leave``."""
         task = asyncio.current_task()
         if task is not None:
-            self._running.add(task)
+            self._running[task] = None
         return task
 
     def leave(self, task: asyncio.Task[Any] | None) -> None:
         """A call is over."""
         if task is not None:
-            self._running.discard(task)
+            self._running.pop(task, None)
 
     def close(self) -> None:
         """Let nothing in any more, and end the calls that nothing else ended with DRAINING."""

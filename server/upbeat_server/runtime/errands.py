@@ -17,12 +17,12 @@ class Errands:
     """Tasks that were started and have not ended."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # In the order in which they began.
 
     def start(self, errand: Coroutine[Any, Any, None], name: str) -> None:
         """Run it. A failure is logged: nobody waits for it."""
         task = asyncio.get_running_loop().create_task(errand, name=name)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
@@ -33,6 +33,6 @@ class Errands:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("errand_failed", errand=task.get_name(), exc_info=task.exception())
