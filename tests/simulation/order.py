@@ -53,6 +53,7 @@ class Order:
         real_step, real_grant, real_end = runtime_loop.step, leases.grant, leases.end_attempt
 
         def step(engine: Engine, event: Event, now_ms: int) -> list[commands.Command]:
+            self._quotas.lives(engine)
             answered: list[commands.Command] = real_step(engine, event, now_ms)
             self._stepped(engine, event, answered)
             return answered

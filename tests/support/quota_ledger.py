@@ -38,7 +38,7 @@ class QuotaLedger:
 
     def granted(self, engine: Engine, task: Task) -> list[str]:
         """A task that names limits was handed out; answers what was exceeded."""
-        self._forget_what_never_was(engine)
+        self.lives(engine)
         faults = []
         self._keys_of[current_lease(task)] = tuple(limit.key for limit in task.spec.limits)
         for limit in task.spec.limits:
@@ -56,8 +56,11 @@ class QuotaLedger:
                     faults.append(f"{starts} starts, {numbers.per_second:g} a second is the limit {key}")
         return faults
 
-    def _forget_what_never_was(self, engine: Engine) -> None:
-        """What the last life handed out later than this one began was never durable, and never left."""
+    def lives(self, engine: Engine) -> None:
+        """To be told before the first step of every life, while its clock is where it began.
+
+        What the last life handed out later than that was never durable, and never left.
+        """
         if engine.epoch != self._epoch:
             self._epoch = engine.epoch
             for key, starts in self._starts.items():

@@ -21,6 +21,7 @@ from tests.support.lines import (
     submit,
 )
 from tests.support.play import Line, Play
+from tests.support.quota_ledger import QuotaLedger
 from upbeat_server.engine import quotas
 from upbeat_server.engine.explain import WaitKind, explain
 from upbeat_server.engine.limits import Limits, Ordering
@@ -211,6 +212,19 @@ def test_after_a_restart_no_start_follows_before_those_of_the_last_life_are_a_wi
     play.later(1)
     assert assigned(play) == ["t2.1 to a1"]
     play.skip()
+
+
+def test_a_start_that_was_not_durable_when_the_next_life_began_counts_for_no_one() -> None:
+    ledger, last, play = QuotaLedger(), Play(), Play()
+    last.later(700) >> hello("a1") >> submit("t1", limits=EACH_SECOND)
+    ledger.lives(last.engine)
+    assert ledger.granted(last.engine, last.task("t1")) == []
+    play.later(100).restart() >> listening() >> hello("a1")  # A slow clock: it began before that start.
+    ledger.lives(play.engine)
+    play >> submit("t2", limits=EACH_SECOND)
+    play.later(1_000)
+    assert play.said == ["assign t2.1 to a1"]
+    assert ledger.granted(play.engine, play.task("t2")) == []
 
 
 def test_a_limit_that_nobody_names_any_more_is_forgotten_when_its_tokens_are_back(play: Play) -> None:
