@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Demand(msgspec.Struct, frozen=True):
     """Tasks that an agent could take now, and those that agents work on.
 
-    What is PENDING (a backoff, a start time, a turn in a collaboration) is neither: no agent more would begin
-    it sooner.
+    What is PENDING (a backoff, a start time, a turn in a collaboration) is neither, nor is what waits while
+    its type is paused: no agent more would begin it sooner.
     """
 
     waiting: int = 0
@@ -43,6 +43,7 @@ def demand(engine: Engine, types: Iterable[str], offer: ProfileKey | None = None
             if profile is not None and not profile.satisfies(signature):
                 continue
             queued = signature.queued
-            waiting += queued
+            if not signature.is_paused:
+                waiting += queued
             running += signature.live - signature.pending - queued
     return Demand(waiting, running)

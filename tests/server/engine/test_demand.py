@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.server.engine.test_pausing import pause, resume
 from tests.support.lines import cancel, failure, hello, result, submit
 from tests.support.play import Play
 from upbeat_server.engine.demand import Demand, demand
@@ -79,6 +80,18 @@ def test_a_task_that_stepped_aside_still_waits(play: Play) -> None:
     play >> failure("t1.1")
     play.later(20)
     assert of(play) == (1, 1)
+    play.skip()
+
+
+def test_what_waits_while_its_type_is_paused_is_no_demand_and_what_runs_is(play: Play) -> None:
+    play >> hello("a1") >> submit("t1") >> submit("t2") >> submit("gpu", required_capabilities=("gpu",))
+    play >> submit("other", type="other") >> pause()
+    assert of(play) == (0, 1)
+    assert of(play, "work", "other") == (1, 1)
+    play.skip().restart()
+    assert of(play) == (0, 1)
+    play >> submit("t3") >> resume()
+    assert of(play) == (3, 1)
     play.skip()
 
 

@@ -1,8 +1,8 @@
 """ExternalScaler: tells KEDA how much there is to do for the agents that a ScaledObject stands for.
 
-The one metric is the tasks of the trigger's types that wait or run. Running ones count, or a fleet would be
-taken away from under the work that has just begun. KEDA cannot send metadata, so the token stands among what
-the trigger says.
+The one metric is the tasks of the trigger's types that wait or run; those that wait while their type is
+paused do not count. Running ones do, or a fleet would be taken away from under the work that has just begun.
+KEDA cannot send metadata, so the token stands among what the trigger says.
 """
 
 from __future__ import annotations

@@ -91,6 +91,21 @@ async def test_what_waits_and_runs_is_the_value_and_a_reason_to_be_active() -> N
         assert await there.is_active(activationTasks="1.5")
 
 
+async def test_a_fleet_is_not_grown_for_a_type_that_is_paused_and_is_when_it_is_resumed() -> None:
+    async with scaled() as there:
+        stream = there.stub.StreamIsActive(ref())
+        assert not await word(stream)
+        await submit(there.orchestrator)
+        assert await word(stream)
+        await there.orchestrator.pause_type("default", "echo")
+        assert not await word(stream)
+        assert await there.value() == (0.0, 0)
+        await there.orchestrator.resume_type("default", "echo")
+        assert await word(stream)
+        assert await there.value() == (1.0, 1)
+        stream.cancel()
+
+
 async def test_types_and_namespaces_that_nobody_uses_have_nothing_to_do() -> None:
     async with scaled() as there:
         await submit(there.orchestrator)
