@@ -90,14 +90,15 @@ class Predictive(LeastLoaded):
             elif value < next_value:
                 next_value = value
         if best is None:
-            if self._may_hold(task, now_ms) and self._has_one_in(task, out_from):
-                _hold(task, now_ms)
+            if self._may_hold(task, now_ms) and (awaited := self._one_in(task, out_from)) is not None:
+                _hold(task, awaited, now_ms)
                 return None
             best, best_value, next_value = least_bad, least_bad_value, out_from + 1e9
         elif best_value - level.fastest > self._rules.log_hold and self._may_hold(task, now_ms):
             free_ms = exp(log_ms + best_value)
-            if free_ms >= HOLD_WORTH_MS and self._is_worth_waiting(task, level, free_ms, now_ms):
-                _hold(task, now_ms)
+            awaited = self._worth_waiting_for(task, level, free_ms, now_ms)
+            if awaited is not None:
+                _hold(task, awaited, now_ms)
                 return None
         next_ms = exp(log_ms + next_value) if next_value <= out_from else 0.0
         held_ms = now_ms - task.held_since_ms if task.held_since_ms else 0
@@ -148,22 +149,27 @@ class Predictive(LeastLoaded):
             if agent.state is CONNECTED and 0 < agent.slots <= len(agent.leases):
                 yield agent
 
-    def _has_one_in(self, task: Task, out_from: float) -> bool:
-        """Whether an agent that is not out will be free some time."""
-        return any(self._value(task.spec.type, agent.agent_id) <= out_from for agent in self._busy(task))
+    def _one_in(self, task: Task, out_from: float) -> Agent | None:
+        """An agent that is not out and will be free some time."""
+        for agent in self._busy(task):
+            if self._value(task.spec.type, agent.agent_id) <= out_from:
+                return agent
+        return None
 
-    def _is_worth_waiting(self, task: Task, level: Level, free_ms: float, now_ms: int) -> bool:
-        """Whether a busy agent should be done with it sooner by ``hold_factor`` than the best free one.
+    def _worth_waiting_for(self, task: Task, level: Level, free_ms: float, now_ms: int) -> Agent | None:
+        """A busy agent that should be done with it sooner by ``hold_factor`` than the best free one.
 
         One whose work overruns what was expected of it promises nothing.
         """
+        if free_ms < HOLD_WORTH_MS:
+            return None
         within_ms = free_ms / self._rules.hold_factor
         log_ms = level.expected(task.spec.size_hint)
         for agent in self._busy(task):
             run_ms = exp(log_ms + self._value(task.spec.type, agent.agent_id))
             if run_ms < within_ms and _wait_ms(agent, now_ms) + run_ms < within_ms:
-                return True
-        return False
+                return agent
+        return None
 
     def explain(self, task: Task, agent: Agent) -> str:
         """See Choice."""
@@ -182,8 +188,9 @@ class Predictive(LeastLoaded):
         return words
 
 
-def _hold(task: Task, now_ms: int) -> None:
+def _hold(task: Task, awaited: Agent, now_ms: int) -> None:
     task.held_since_ms = task.held_since_ms or now_ms
+    task.held_for = awaited.agent_id
 
 
 def _wait_ms(agent: Agent, now_ms: int) -> float:

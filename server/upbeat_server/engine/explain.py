@@ -39,6 +39,7 @@ class WaitKind(IntEnum):
     BUDGET = 10
     LIMIT = 11
     PAUSED = 12
+    AGENT_AWAITED = 13
 
 
 class Wait(msgspec.Struct):
@@ -152,7 +153,7 @@ def _waits(engine: Engine, task: Task, fits: list[Fit]) -> list[Wait]:
     if any(fit.free_slots for fit in capable):
         if task.signature.is_paused or (task.gate is not None and task.gate.blocker() is not None):
             return []  # Nothing else holds it back.
-        return [Wait(WaitKind.DISPATCHING, "it is being handed out", len(capable))]
+        return _awaited(engine, task) or [Wait(WaitKind.DISPATCHING, "it is being handed out", len(capable))]
     words = f"all {len(capable)} agents that can do it are full"
     waits = [Wait(WaitKind.AGENTS_BUSY, words, len(capable))]
     ahead = _ahead(engine, task)
@@ -160,6 +161,20 @@ def _waits(engine: Engine, task: Task, fits: list[Fit]) -> list[Wait]:
         words = f"about {ahead} tasks that the same agents can do come first"
         waits.append(Wait(WaitKind.BEHIND_OTHERS, words, ahead))
     return waits
+
+
+def _awaited(engine: Engine, task: Task) -> list[Wait]:
+    """That it waits for a better agent than is free, itself or behind one that does."""
+    first = task.bin.lane.first() if task.bin is not None and task.signature in engine.held else None
+    if first is None or not first[1].held_since_ms:
+        return []
+    head = first[1]
+    if head is task:
+        words = f"held for {head.held_for}, which is busy and should still be done sooner than a free agent"
+        until_ms = head.held_since_ms + engine.limits.choice.hold_ms
+        return [Wait(WaitKind.AGENT_AWAITED, words, 1, until_ms)]
+    words = f"behind task {head.task_id:016x}, which is held for {head.held_for} though others are free"
+    return [Wait(WaitKind.BEHIND_OTHERS, words, _ahead(engine, task))]
 
 
 def _children(group: Group) -> Wait:

@@ -27,6 +27,7 @@ class Task:
         "cost_before",
         "gate",
         "group",
+        "held_for",
         "held_since_ms",
         "is_sticky",
         "member_of",
@@ -84,6 +85,8 @@ class Task:
         self.chosen: Reasons | None = None
         # Since when it waits for a better agent although one is free; 0: it does not.
         self.held_since_ms = 0
+        # The agent that it waits for then, by id; "" before it ever did.
+        self.held_for = ""
         # Whether its agent was picked because of its sticky key.
         self.is_sticky = False
         # Bucket of its one timer; 0: not armed.

@@ -260,6 +260,25 @@ def test_it_is_being_handed_out(play: Play) -> None:
     play.end_turn().skip()
 
 
+def test_it_is_held_for_a_busy_agent_and_the_next_waits_behind_it(play: Play) -> None:
+    for _ in range(50):
+        for agent_id, ms in (("quick", 1_000.0), ("slow", 4_000.0)):
+            play.engine.predictor.learn("work", agent_id, ms, completed=True)
+    play.engine.predictor.learn_share("work", 1_000.0)
+    play >> hello("quick") >> submit("t1") >> ack("t1.1") >> hello("slow")
+    play.later(900) >> submit("t2") >> submit("t3")
+    play << "assign t1.1 to quick"
+    (held,) = why(play, "t2").waits
+    assert held.kind == WaitKind.AGENT_AWAITED
+    assert held.message.startswith("held for quick, which is busy")
+    assert held.until_ms == START_MS + play.now_ms + play.limits.choice.hold_ms
+    assert kinds(play, "t3") == [WaitKind.BEHIND_OTHERS]
+    assert "held for quick" in why(play, "t3").waits[0].message
+    play.skip() >> result("t1.1")
+    play << "finished t1 COMPLETED" << "ack t1.1 to quick: ACCEPTED"
+    play << "assign t2.1 to quick" << "assign t3.1 to slow"  # Two runs of it would take too long for t3.
+
+
 def test_an_agent_that_left_is_named_all_the_same(play: Play) -> None:
     play >> hello("a1") >> submit("t1") >> frame("a1", goodbye=True)
     play.skip().later(700_000)
