@@ -50,6 +50,7 @@ from upbeat_server.engine.model import (
     TaskSpec,
     lease_of,
 )
+from upbeat_server.engine.note_rules import violations as note_violations
 from upbeat_server.engine.record_rules import violations
 from upbeat_server.engine.step import step
 from upbeat_server.engine.task import Task
@@ -174,6 +175,7 @@ class Play:
             if value is None:
                 self.notes.pop(place, None)
             else:
+                assert list(note_violations(*place, value)) == []
                 self.notes[place] = value
         self.changed_notes.clear()
 

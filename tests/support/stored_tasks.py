@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from upbeat_server.engine.bus.message import Message
 from upbeat_server.engine.bus.notes import (
     DeadLetter,
@@ -12,6 +14,7 @@ from upbeat_server.engine.bus.notes import (
     encode,
     message_note,
 )
+from upbeat_server.engine.learned import AgentNote, CellNote, TypeNote
 from upbeat_server.engine.model import (
     Attempt,
     AttemptOutcome,
@@ -63,6 +66,20 @@ def rows() -> list[TaskRow]:
     ]
 
 
+def other_notes() -> list[tuple[str, str, bytes | None]]:
+    """A paused type, what was learned of one agent, and a grade of it."""
+    packed = msgspec.msgpack.encode
+    cell = CellNote(CLOCK_MS, 2, 2)
+    return [
+        ("pause", "review", b""),
+        ("learned", "review a1", packed(cell)),
+        ("learned.type", "review", packed(TypeNote(CLOCK_MS, cell, cell))),
+        ("learned.agent", "a1", packed(AgentNote(CLOCK_MS, "one"))),
+        ("grade", "review a1", b"1 1"),
+        ("graded", f"{COMPLETED:016x}", b"1"),
+    ]
+
+
 def bus_notes() -> list[tuple[str, str, bytes | None]]:
     """A name that has acknowledged the second of two messages, and a dead letter."""
     message = Message("bob", "m1", 120, payload=Payload("text/plain", b"hello"))
@@ -80,6 +97,6 @@ async def write_store(path: Path, namespace: str = "default") -> None:
     store = SqliteStore(path)
     await store.open()
     await store.adopt(namespace)
-    notes: list[tuple[str, str, bytes | None]] = [("colour", "sky", b"blue"), *bus_notes()]
+    notes: list[tuple[str, str, bytes | None]] = [("colour", "sky", b"blue"), *bus_notes(), *other_notes()]
     await store.commit([NamespaceBatch(namespace, 1, CLOCK_MS, 4, rows(), notes)])
     await store.close()

@@ -7,6 +7,7 @@ task to its columns, its labels, its spec and its namespace.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import apsw
@@ -14,6 +15,7 @@ import msgspec
 
 from upbeat_server.engine.bus.note_rules import NoteRules
 from upbeat_server.engine.model import EPOCH_SHIFT, FINISHED, TaskRecord, TaskSpec
+from upbeat_server.engine.note_rules import violations as note_violations
 from upbeat_server.engine.record_rules import violations as record_violations
 from upbeat_server.store import codec
 from upbeat_server.store.codec import clean_text
@@ -230,7 +232,8 @@ def _notes(connection: apsw.Connection, namespace_id: int, namespace: str) -> It
     """What the notes of a namespace must obey."""
     rules = NoteRules()
     for kind, key, value in connection.execute(_NOTES, (namespace_id,)):
-        for text in rules.violations(str(kind), str(key), value):
+        note = str(kind), str(key), value
+        for text in chain(note_violations(*note), rules.violations(*note)):
             yield Violation(namespace, 0, text)
     for text in rules.left_over():
         yield Violation(namespace, 0, text)

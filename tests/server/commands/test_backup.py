@@ -114,7 +114,7 @@ def test_what_a_backup_holds_is_told_to_people_and_to_programs(
     told = json.loads(capsys.readouterr().out)
     size = Path(f"{path}.2").stat().st_size
     assert told.pop("seconds") >= 0
-    counts = {"namespaces": 1, "tasks": 4, "finished": 1, "notes": 5}
+    counts = {"namespaces": 1, "tasks": 4, "finished": 1, "notes": 11}
     assert told == {"target": f"{path}.2", **counts, "bytes": size}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.mounts import small_disk
 from tests.support.rows import first_row
-from tests.support.stored_tasks import COMPLETED, bus_notes, write_store
+from tests.support.stored_tasks import COMPLETED, bus_notes, other_notes, write_store
 from upbeat_server.engine.model import EPOCH_SHIFT
 from upbeat_server.store import sqlite_backup
 from upbeat_server.store.sqlite import SqliteStore
@@ -49,7 +49,7 @@ async def test_a_backup_of_a_store_in_use_is_one_sound_file_and_holds_what_was_c
     target = path.with_name("backup.db")
     contents = await asyncio.to_thread(back_up, path, target)
     await store.commit([NamespaceBatch("default", epoch, 2_000, 5, [first_row(last)])])
-    assert (contents.namespaces, contents.tasks, contents.finished, contents.notes) == (1, 4, 1, 5)
+    assert (contents.namespaces, contents.tasks, contents.finished, contents.notes) == (1, 4, 1, 11)
     assert contents.bytes == target.stat().st_size
     assert files(path.parent) == {"backup.db"}
     assert list(Check(target).violations()) == []
@@ -58,7 +58,8 @@ async def test_a_backup_of_a_store_in_use_is_one_sound_file_and_holds_what_was_c
     await copy.open()
     found = await copy.get("default", [COMPLETED, last])
     assert [task is not None for task in found] == [True, False]
-    assert sorted((await copy.adopt("default")).notes) == sorted([("colour", "sky", b"blue"), *bus_notes()])
+    notes = [("colour", "sky", b"blue"), *bus_notes(), *other_notes()]
+    assert sorted((await copy.adopt("default")).notes) == sorted(notes)
     await copy.close()
 
 

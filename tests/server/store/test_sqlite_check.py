@@ -102,6 +102,16 @@ DAMAGES: list[tuple[Damage, int, str]] = [
         0,
         "'news alice' and 'news bob' have one id",
     ),
+    (sql("update note set value = x'c1' where kind = 'learned'"), 0, "note learned 'review a1' is damaged"),
+    (sql("update note set value = x'910a' where kind = 'learned.type'"), 0, "learned.type 'review' is"),
+    (sql("update note set value = x'c4' where kind = 'learned.agent'"), 0, "learned.agent 'a1' is damaged"),
+    (sql("update note set value = x'9100' where kind = 'learned'"), 0, "does not say when it was written"),
+    (sql("update note set key = 'review' where kind = 'learned'"), 0, "is not of a type and an agent"),
+    (sql("update note set value = x'01' where kind = 'pause'"), 0, "note pause 'review' is more than"),
+    (sql("update note set value = x'312032' where kind = 'grade'"), 0, "has 2 right of 1"),
+    (sql("update note set value = x'ff' where kind = 'grade'"), 0, "the note grade 'review a1' is damaged"),
+    (sql("update note set key = 'x' where kind = 'graded'"), 0, "the note graded 'x' is damaged"),
+    (sql("update note set value = x'37' where kind = 'graded'"), 0, "is no grade of a task"),
     (sql("insert into note values (7, 'colour', 'sea', x'00')"), 0, "notes without their namespace"),
     (sql("update task set state = 3 where task_id = ?", QUEUED), QUEUED, "state says 3, its bytes say 2"),
     (sql("update task set end_ms = 5 where task_id = ?", QUEUED), QUEUED, "column end_ms says 5"),
@@ -139,7 +149,7 @@ def test_a_sound_store_has_no_violation_and_is_counted(path: Path) -> None:
     assert list(check.violations()) == []
     counted = msgspec.to_builtins(check.contents)
     assert counted.pop("bytes") == path.stat().st_size
-    assert counted == {"namespaces": 1, "tasks": 4, "finished": 1, "notes": 5}
+    assert counted == {"namespaces": 1, "tasks": 4, "finished": 1, "notes": 11}
 
 
 @pytest.mark.parametrize(("damage", "task_id", "words"), DAMAGES, ids=[words for _, _, words in DAMAGES])
