@@ -36,6 +36,7 @@ STATE_STYLES = {
     "CONNECTED": "green",
     "SUSPECT": "yellow",
     "DRAINING": "magenta",
+    "PAUSED": "magenta",
     "DISCONNECTED": "red",
     "SERVING": "green",
     "NOT_SERVING": "bold red",

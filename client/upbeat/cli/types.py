@@ -13,9 +13,10 @@ from upbeat.cli.failure import ExitCode
 from upbeat.cli.formats import count
 from upbeat.cli.invocation import Invocation
 from upbeat.cli.options import CommonOptions, grouped
-from upbeat.cli.screen import Cell
+from upbeat.cli.screen import Cell, stated
 from upbeat.v1.agent_pb2 import Agent
 from upbeat.v1.agent_service_pb2 import ListAgentsRequest, PauseTypeRequest, ResumeTypeRequest
+from upbeat.v1.stats_service_pb2 import GetStatsRequest
 
 TypesArgument = Annotated[
     list[str], typer.Argument(metavar="TYPE...", help="Types of tasks.", autocompletion=task_types)
@@ -29,9 +30,9 @@ app = typer.Typer(
 @app.command("list")
 @grouped
 def list_types(context: typer.Context, common: CommonOptions) -> None:
-    """List what agents that can take work offer, capabilities that are no types included."""
+    """List what agents offer that can take work, capabilities that are no types included; what is paused."""
     invocation = Invocation.of(context, common)
-    screen = invocation.screen
+    connection, screen = invocation.connection, invocation.screen
     request = ListAgentsRequest(namespace=invocation.namespace, states=[Agent.STATE_CONNECTED])
     agents, _ = listed(invocation, request, 0)
     offers, slots, free = Counter[str](), Counter[str](), Counter[str]()
@@ -40,20 +41,31 @@ def list_types(context: typer.Context, common: CommonOptions) -> None:
             offers[name] += 1
             slots[name] += agent.slots
             free[name] += max(0, agent.slots - agent.in_use)
+    stats = connection.call(connection.stats.GetStats, GetStatsRequest(namespace=invocation.namespace)).stats
+    paused = set(stats.paused_types)
+    names = sorted(paused.union(offers))
     if screen.as_json:
-        screen.document(
+        types = [
             {
-                "types": [
-                    {"type": name, "agents": offers[name], "slots": slots[name], "free": free[name]}
-                    for name in sorted(offers)
-                ]
+                "type": name,
+                "paused": name in paused,
+                "agents": offers[name],
+                "slots": slots[name],
+                "free": free[name],
             }
-        )
-    elif offers:
-        rows: list[tuple[Cell, ...]] = [
-            (name, count(offers[name]), count(slots[name]), count(free[name])) for name in sorted(offers)
+            for name in names
         ]
-        screen.table(("TYPE", "AGENTS#", "SLOTS#", "FREE#"), rows)
+        screen.document({"types": types})
+    elif names:
+        rows: list[tuple[Cell, ...]] = [
+            (
+                name,
+                stated("PAUSED" if name in paused else "-"),
+                *(count(of[name]) for of in (offers, slots, free)),
+            )
+            for name in names
+        ]
+        screen.table(("TYPE", "STATE!", "AGENTS#", "SLOTS#", "FREE#"), rows)
     else:
         screen.say("no agent is there to offer anything", style="dim")
 

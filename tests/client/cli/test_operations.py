@@ -100,6 +100,18 @@ def test_a_problem_of_some_is_told_and_is_no_success(up: CommandLine, tmp_path: 
 
 
 def test_types_are_listed_with_who_offers_them(up: CommandLine) -> None:
-    assert ["echo", "1", "2"] in [row[:3] for row in up("types", "list").rows]
+    assert ["echo", "-", "1", "2"] in [row[:4] for row in up("types", "list").rows]
     known = {item["type"]: item for item in up("types", "list", "-o", "json").document["types"]}
-    assert known["fail"] == {"type": "fail", "agents": 1, "slots": 2, "free": known["fail"]["free"]}
+    free = known["fail"]["free"]
+    assert known["fail"] == {"type": "fail", "paused": False, "agents": 1, "slots": 2, "free": free}
+
+
+def test_types_that_are_paused_are_marked_also_when_nobody_offers_them(up: CommandLine) -> None:
+    assert up("types", "pause", "fail", "offered-by-none").code == 0
+    rows = up("types", "list").rows
+    assert ["fail", "PAUSED", "1", "2"] in [row[:4] for row in rows]
+    assert ["offered-by-none", "PAUSED", "0", "0", "0"] in rows
+    known = {item["type"]: item["paused"] for item in up("types", "list", "-o", "json").document["types"]}
+    assert (known["echo"], known["fail"], known["offered-by-none"]) == (False, True, True)
+    assert up("types", "resume", "fail", "offered-by-none").code == 0
+    assert "PAUSED" not in up("types", "list").out
