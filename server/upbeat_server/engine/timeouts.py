@@ -1,7 +1,9 @@
 """What time does to tasks: start times, backoffs, and the four timeouts.
 
 The timers of tasks are lazy: one may come early for a task whose due time moved
-on, and is then set anew.
+on, and is then set anew. Several may come in one turn, and what the first of them
+does may be that the others are due no longer: an agent's silence takes its leases
+before their deadlines are looked at.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ def fire(engine: Engine, now_ms: int) -> None:
         if key > 0:
             task = engine.tasks.get(TaskId(key))
             if task is not None:
-                task.timer_ms = 0
+                engine.disarm(task)  # What was due before it may have set its timer anew.
                 _fire_task(engine, task, now_ms)
         else:
             agent = engine.fleet.of_index.get(-key)
@@ -42,7 +44,8 @@ def fire(engine: Engine, now_ms: int) -> None:
 
 def _fire_task(engine: Engine, task: Task, now_ms: int) -> None:
     record, spec = task.record, task.spec
-    if now_ms < engine.due_ms(task):
+    due_ms = engine.due_ms(task)
+    if not due_ms or now_ms < due_ms:
         engine.arm(task)
     elif spec.total_timeout_ms and now_ms >= record.create_ms + spec.total_timeout_ms:
         _time_out(engine, task, now_ms)

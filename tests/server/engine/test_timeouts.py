@@ -171,6 +171,34 @@ def test_a_finished_task_leaves_no_timer(play: Play) -> None:
     assert len(play.skip().engine.timers) == 0
 
 
+def test_a_task_whose_lease_and_time_are_lost_at_once_goes_back_to_the_queue(play: Play) -> None:
+    """The server was held up: the agent's silence and the attempt's deadline come up in one turn."""
+    lease_timeout_ms = play.engine.limits.graces.lease_timeout_ms
+    play >> hello("a1") >> submit("t1", attempt_timeout_ms=lease_timeout_ms + 10) >> ack("t1.1")
+    play << "assign t1.1 to a1"
+    play.at(lease_timeout_ms - 10)
+    play.now_ms = lease_timeout_ms + 20
+    play.end_turn()
+    assert play.said == ["end a1: SILENT"]
+    assert play.stored("t1").state == TaskState.QUEUED
+    assert len(play.engine.timers) == 1  # The agent's, which is forgotten one day.
+    play >> hello("a2")
+    play << "assign t1.2 to a2"
+
+
+def test_a_timer_that_was_set_anew_while_it_fired_is_one_timer(play: Play) -> None:
+    lease_timeout_ms = play.engine.limits.graces.lease_timeout_ms
+    play >> hello("a1") >> submit("t1", attempt_timeout_ms=lease_timeout_ms + 10, queue_timeout_ms=60_000)
+    play >> ack("t1.1")
+    play.skip().at(lease_timeout_ms - 10)
+    play.now_ms = lease_timeout_ms + 20
+    play.end_turn()
+    assert play.skip().stored("t1").state == TaskState.QUEUED
+    assert len(play.engine.timers) == 2
+    play >> cancel("t1")
+    assert len(play.skip().engine.timers) == 1
+
+
 def test_time_never_goes_back(play: Play) -> None:
     play.at(5_000)
     play.now_ms = 1_000
