@@ -111,6 +111,8 @@ class TaskWatch:
 
     def offer_progress(self, progress: Progress) -> None:
         """Take progress; the oldest that waits makes room for it."""
+        if self._refusal is not None:
+            return
         if self._progress_waiting >= self._bounds.progress_events_max:
             oldest = next(event for event in self._waiting if isinstance(event, Progress))
             self._waiting.remove(oldest)

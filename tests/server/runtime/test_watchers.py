@@ -159,6 +159,17 @@ async def test_progress_goes_to_those_who_want_it_and_the_oldest_makes_room() ->
     assert await taken(other) == ["task 1 at 1"]
 
 
+async def test_progress_that_comes_after_a_slow_watch_was_ended_is_nothing_to_it() -> None:
+    watches = TaskWatches(WatchBounds(watch_events_max=2, progress_events_max=1), revision=1)
+    watch = watches.open(None, None, True, 0)
+    watches.publish_progress(TaskProgressed(TaskId(1), 1, 0.1, "", b"", 0))
+    for revision in range(2, 5):
+        watches.publish(commit(task(revision, task_id=revision)), revision)
+    watches.publish_progress(TaskProgressed(TaskId(1), 1, 0.2, "", b"", 0))
+    with pytest.raises(Refused, match="revision 1"):
+        await watch.take(10, 1 << 20)
+
+
 async def test_ending_ends_all_and_closing_is_idempotent() -> None:
     watches = TaskWatches(WatchBounds(), 0)
     wide, one = watches.open(None, None, False, 0), watches.open(None, TaskId(1), False, 0)
