@@ -51,10 +51,13 @@ class DeadLetters:
             self.drop(engine, dead_letter_id)
 
     def found(self, dead_letter_ids: list[int], topic: str, subscriber: str) -> list[int]:
-        """Of these, or of all if there are none, those of the topic and the subscriber; "" is any."""
+        """Of these, or of all if there are none, those of the topic and the subscriber; "" is any.
+
+        One that is named twice is found once.
+        """
         return [
             dead_letter_id
-            for dead_letter_id in dead_letter_ids or list(self.letters)
+            for dead_letter_id in dict.fromkeys(dead_letter_ids or self.letters)
             if (letter := self.letters.get(dead_letter_id)) is not None
             and topic in ("", letter.topic)
             and subscriber in ("", letter.subscriber)

@@ -191,6 +191,15 @@ def test_dead_letters_are_dropped_by_topic_subscriber_or_id(play: Play) -> None:
     assert play.engine.bus.dead_letters.size == len("text/plain") + 2
 
 
+@pytest.mark.parametrize("again", [True, False])
+def test_a_dead_letter_that_is_named_twice_is_one(again: bool) -> None:
+    play = Play(Limits(delivery=Delivery(redelivery_ms=1_000, attempts_max=1)))
+    play >> read("alice") >> say("news", "m1")
+    play.later(1_000).skip()
+    play >> rule(0, 0, again=again) << "dead letters: 1 done, 0 kept"
+    assert not play.skip().engine.bus.dead_letters.letters
+
+
 def test_a_dead_letter_comes_again_to_its_subscriber_alone_and_stays_dead_if_that_is_gone() -> None:
     play = Play(Limits(delivery=Delivery(redelivery_ms=1_000, attempts_max=1)))
     play >> read("alice") >> read("bob", stream=2) >> say("news", "m1")
