@@ -43,6 +43,7 @@ class AgentSession:
         self._frames_max = bounds.loop.session_frames_max
         self._frames_waiting = 0
         self._frame_done = Bell()
+        self._is_hello_told = False  # And not answered yet.
         self._is_over = False
         self._is_end_told = False
         namespace.routes[origin] = self
@@ -56,6 +57,7 @@ class AgentSession:
         await self._inbox.room()
         if not self.namespace.is_live:
             await self._refused_end()
+        self._is_hello_told = True
         self._inbox.push(self.namespace, hello)
         await self._welcomed
 
@@ -89,7 +91,8 @@ class AgentSession:
             return
         self._is_over = True
         namespace = self.namespace
-        namespace.routes.pop(self._origin, None)
+        if not self._is_hello_told:  # Else the answer finds the way here, and what it opens is ended then.
+            namespace.routes.pop(self._origin, None)
         if namespace.sessions.get(self.session_id) is self:
             del namespace.sessions[self.session_id]
             if not self._is_end_told:
@@ -110,7 +113,12 @@ class AgentSession:
         self.close(refusal)
 
     def welcomed(self, welcome: Welcome) -> None:
-        """The engine opened the session."""
+        """The engine opened the session; if its stream is gone already, it ends at once."""
+        self._is_hello_told = False
+        if self._is_over:
+            self.namespace.routes.pop(self._origin, None)
+            self._inbox.push(self.namespace, SessionEnded(welcome.session_id))
+            return
         self.session_id = welcome.session_id
         self.namespace.sessions[welcome.session_id] = self
         self.outbox.welcome(welcome)
@@ -119,6 +127,9 @@ class AgentSession:
 
     def hello_refused(self, refusal: Refusal) -> None:
         """The engine did not open the session."""
+        self._is_hello_told = False
+        if self._is_over:
+            self.namespace.routes.pop(self._origin, None)
         if not self._welcomed.done():
             self._welcomed.set_exception(Refused(refusal))
 
