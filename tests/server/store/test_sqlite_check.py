@@ -10,8 +10,17 @@ import apsw
 import msgspec
 import pytest
 
+from tests.support.runtime import Worker, running, submit
 from tests.support.stored_tasks import COMPLETED, QUEUED, RUNNING, UNSAFE, write_store
-from upbeat_server.engine.model import TaskRecord
+from upbeat_server.engine.model import (
+    Collaboration,
+    LeaseId,
+    Parallel,
+    Sequential,
+    TaskRecord,
+    TaskSpec,
+    task_of,
+)
 from upbeat_server.store import codec
 from upbeat_server.store.sqlite import SqliteStore
 from upbeat_server.store.sqlite_check import Check, Violation
@@ -150,6 +159,31 @@ def test_a_sound_store_has_no_violation_and_is_counted(path: Path) -> None:
     counted = msgspec.to_builtins(check.contents)
     assert counted.pop("bytes") == path.stat().st_size
     assert counted == {"namespaces": 1, "tasks": 4, "finished": 1, "notes": 11}
+
+
+async def collaborate(path: Path) -> int:
+    """A collaboration of which one step is done and another runs; answers the id of the first."""
+    inner = Collaboration(Sequential((TaskSpec("echo"), TaskSpec("nobody"))))
+    mode = Parallel((TaskSpec("echo"), TaskSpec("nobody"), TaskSpec("", collaboration=inner)))
+    async with running(SqliteStore(path)) as orchestrator:
+        await submit(orchestrator, "r1", type="", collaboration=Collaboration(mode))
+        worker = await Worker(orchestrator).connect()
+        done = await worker.lease()
+        await worker.finish(done)
+        await worker.lease()
+        return task_of(LeaseId(done))
+
+
+def test_what_was_never_submitted_has_no_fingerprint(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    child = asyncio.run(collaborate(path))
+    assert found(path) == []
+    connection = apsw.Connection(str(path))
+    record(child, put(fingerprint=b"of its spec"))(connection)
+    connection.close()
+    (violation,) = found(path)
+    assert violation.task_id == child
+    assert "it is a child and has a fingerprint" in violation.text
 
 
 @pytest.mark.parametrize(("damage", "task_id", "words"), DAMAGES, ids=[words for _, _, words in DAMAGES])
