@@ -60,6 +60,7 @@ class StatsService:
         self._clock = clock
         self._version = version
         self._watches = 0
+        self._watches_of: dict[str, int] = {}  # By namespace.
         # What watches were sent last, by namespace; many watches of one cost as much as one.
         self._recent: dict[str, tuple[float, stats_pb2.Stats]] = {}
 
@@ -81,14 +82,17 @@ class StatsService:
                 stats_watches_max=str(WATCHES_MAX),
             )
         self._watches += 1
+        self._watches_of[namespace] = self._watches_of.get(namespace, 0) + 1
         try:
             while True:
                 await stream.write(stats_service_pb2.WatchStatsResponse(stats=self._recently(namespace)))
                 await asyncio.sleep(interval_s)
         finally:
             self._watches -= 1
-            if not self._watches:
-                self._recent.clear()
+            self._watches_of[namespace] -= 1
+            if not self._watches_of[namespace]:
+                del self._watches_of[namespace]
+                self._recent.pop(namespace, None)
 
     async def get_history(
         self, request: stats_service_pb2.GetHistoryRequest, call: Call

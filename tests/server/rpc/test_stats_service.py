@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from tests.support.runtime import until
 from upbeat.v1 import stats_pb2, stats_service_pb2
 from upbeat_server.clock import SystemClock
 from upbeat_server.engine import reasons
@@ -164,6 +167,22 @@ async def test_a_watch_sends_until_the_watcher_leaves(service: StatsService) -> 
         await service.watch_stats(request, stream)  # type: ignore[arg-type]
     assert len(stream.written) == 3
     assert service._watches == 0
+
+
+async def test_of_a_namespace_that_nobody_watches_any_more_nothing_is_kept(service: StatsService) -> None:
+    request = stats_service_pb2.WatchStatsRequest(interval=Duration(seconds=60))
+    stays = FakeStream(frames=2)
+    watching = asyncio.create_task(service.watch_stats(request, stays))  # type: ignore[arg-type]
+    await until(lambda: stays.written)
+    for number in range(3):
+        request = stats_service_pb2.WatchStatsRequest(namespace=f"n{number}")
+        with pytest.raises(ConnectionError):
+            await service.watch_stats(request, FakeStream(frames=1))  # type: ignore[arg-type]
+    assert list(service._recent) == ["default"]
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+    assert not service._recent
 
 
 async def test_many_watches_of_a_namespace_cost_as_much_as_one(service: StatsService) -> None:
