@@ -84,7 +84,10 @@ class Catalog:
                 )
             opening = self._opening[name] = _future()
             self._errands.start(self._open_first(name, opening), "open-namespace")
-        return await asyncio.shield(opening)
+        namespace = await asyncio.shield(opening)
+        if not namespace.is_live:  # Lost again before this call had its turn: nobody would answer it.
+            raise Refused(STORE_LOST)
+        return namespace
 
     async def adopt(self, name: str) -> Namespace:
         """Take a namespace over and run it. Raises StoreError."""

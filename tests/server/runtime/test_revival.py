@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.server.runtime.test_orchestrator import FAST_RETRY, refusal_of
@@ -11,6 +13,7 @@ from tests.support.troubled_store import TroubledStore
 from upbeat_server.engine import reasons
 from upbeat_server.engine.limits import Limits, Retention
 from upbeat_server.engine.model import TaskState
+from upbeat_server.runtime import loop as loop_module
 from upbeat_server.runtime.bounds import LoopBounds, RuntimeBounds
 from upbeat_server.store.store import (
     Adoption,
@@ -156,3 +159,18 @@ async def test_a_purge_of_unknown_outcome_has_the_namespace_read_again() -> None
         orchestrator.wake()
         await until(lambda: store.opened == 2 and orchestrator.names and orchestrator.store_is_healthy)
         assert waiting != await submit(orchestrator, "r2")
+
+
+async def test_who_waited_for_a_namespace_that_breaks_at_once_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    real_step = vars(loop_module)["step"]
+
+    def broken(engine: Any, event: Any, now_ms: int) -> Any:
+        monkeypatch.setattr(loop_module, "step", real_step)
+        raise AssertionError("a planted defect")
+
+    async with running() as orchestrator:
+        monkeypatch.setattr(loop_module, "step", broken)
+        refusal = await refusal_of(orchestrator.submit("new", [submission()]))
+        assert refusal.reason == reasons.STORE_UNAVAILABLE
+        await until(lambda: orchestrator.names)
+        await orchestrator.submit("new", [submission()])
