@@ -55,6 +55,6 @@ def needed_faults(seed: int) -> list[str]:
     """The faults without which the seed does not fail: taken away one after the other."""
     without: set[str] = set()
     for fault in draw(seed).strengths:
-        if simulate(seed, frozenset({*without, fault})).violations:
+        if simulate(seed, frozenset({*without, fault}), stops_early=True).violations:
             without.add(fault)
     return [fault for fault in draw(seed).strengths if fault not in without]

@@ -69,8 +69,9 @@ class Report:
 class World:
     """Everybody who takes part in one run."""
 
-    def __init__(self, mix: Mix, *, keeps_lines: bool = False) -> None:
+    def __init__(self, mix: Mix, *, keeps_lines: bool = False, stops_early: bool = False) -> None:
         self.mix = mix
+        self._stops_early = stops_early
         self.report = Report(mix.seed, mix.describe())
         self._hash = blake2b(digest_size=16)
         self._keeps_lines = keeps_lines
@@ -204,10 +205,14 @@ class World:
         if mix.has("collaborations"):
             self.loop.start(self.feeder.host, self.feeder.work())
         self.loop.start(self.loop.world, self.trouble.run())
-        self.loop.run_until(lambda: False, START_S + mix.duration_s)
+        self.loop.run_until(self._is_enough, START_S + mix.duration_s)
+        if self._is_enough():
+            return
         self._heal()
         if not self.loop.run_until(self._is_over, self.loop.time() + HEALED_S):
             self.fail(10, f"did not end after healing: {self._who_waits()}")
+            return
+        if self._is_enough():
             return
         self._close()
         self.claims.check()
@@ -232,7 +237,12 @@ class World:
         self.reader.pause_s = 30.0
         self.reader.only_looks = True
 
+    def _is_enough(self) -> bool:
+        return self._stops_early and bool(self.report.violations)
+
     def _is_over(self) -> bool:
+        if self._is_enough():
+            return True
         if not all(submitter.is_done for submitter in self.submitters):
             return False
         if self.claims.unfinished() or self.server is None or not self.server.is_serving:
@@ -361,8 +371,14 @@ def limits_of(mix: Mix) -> tuple[Limits, RuntimeBounds]:
     return Limits(bounds, graces, ordering, retention, delivery=delivery), runtime
 
 
-def simulate(seed: int, without: frozenset[str] = frozenset(), *, keeps_lines: bool = False) -> Report:
-    """One run of a seed.
+def simulate(
+    seed: int,
+    without: frozenset[str] = frozenset(),
+    *,
+    keeps_lines: bool = False,
+    stops_early: bool = False,
+) -> Report:
+    """One run of a seed; ``stops_early`` is for who wants to know no more than whether it fails.
 
     Without the garbage collector: what it finds in the middle of a run it also closes, coroutines
     for example, at a time that depends on what the process did before.
@@ -370,7 +386,7 @@ def simulate(seed: int, without: frozenset[str] = frozenset(), *, keeps_lines: b
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        return World(draw(seed, without), keeps_lines=keeps_lines).run()
+        return World(draw(seed, without), keeps_lines=keeps_lines, stops_early=stops_early).run()
     finally:
         if was_enabled:
             gc.enable()
