@@ -19,8 +19,9 @@ from tests.simulation.mix import FAULTS, draw
 from tests.simulation.rare import RARE, missing
 from tests.simulation.world import Report, simulate
 
-SEEDS = 400
-REPLAYED = 4  # One in a hundred.
+SEEDS = 120
+"""A third of these meet all of ``OFTEN``; more of them are for ``make sim``, which CI runs besides."""
+REPLAYED = 4  # One in thirty.
 OFTEN = frozenset(RARE) - {
     "refused SERVER_BUSY",
     "server died in recovery",
@@ -31,7 +32,7 @@ OFTEN = frozenset(RARE) - {
     "cancel meets result",
     "nested decision in the turn of a cancel",
 }
-"""What a few hundred seeds meet; the rest takes the thousands of ``make sim``."""
+"""What so many seeds meet; the rest takes the thousands of ``make sim``."""
 
 FAILED_ONCE = {
     2373: "a rack of tasks turned to another limit twice",
@@ -59,7 +60,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.timeout(300)
-def test_some_hundred_seeds_break_no_invariant_and_meet_what_is_rare() -> None:
+def test_some_seeds_break_no_invariant_and_meet_what_is_rare() -> None:
     counts: Counter[str] = Counter()
     failed: list[Report] = []
     with Campaign(1, SEEDS, os.cpu_count() or 1) as reports:
