@@ -25,7 +25,7 @@ help: ## Print the targets
 run: .venv/server.stamp build/stubs.sha256 ## Install what is needed, run the demo, leave the server up
 	.venv/bin/upbeat demo --stay
 
-test: .venv/dev.stamp build/stubs.sha256 ## Install what is needed, run the tests (ARGS="-k word" goes to pytest)
+test: .venv/dev.stamp build/stubs.sha256 ## Install what is needed, run the tests in short forms (ARGS="-k word" goes to pytest)
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: lint types layers contract ## Lint, formatting, types, layers, sizes and names, contract
@@ -100,9 +100,10 @@ nested: .venv/dev.stamp build/stubs.sha256 ## Kill a server KILLS times (5) amid
 	NESTED_COLLABORATIONS=$(or $(COLLABORATIONS),200) NESTED_KILLS=$(or $(KILLS),5) NESTED_SEED=$(or $(SEED),1) \
 		.venv/bin/python -m pytest -o timeout=900 tests/faults/test_nested_kills.py $(ARGS)
 
-talk: .venv/dev.stamp build/stubs.sha256 ## Cut and kill amid MESSAGES (10000) between the members of a group
+talk: .venv/dev.stamp build/stubs.sha256 ## Cut and kill amid MESSAGES (10000) between members of groups and topics
 	GROUP_MESSAGES=$(or $(MESSAGES),10000) GROUP_CUTS=$(or $(CUTS),40) GROUP_KILLS=$(or $(KILLS),3) \
-		.venv/bin/python -m pytest -o timeout=900 tests/faults/test_group_messages.py $(ARGS)
+		.venv/bin/python -m pytest -o timeout=900 tests/faults/test_group_messages.py \
+		tests/client/test_bus_under_loss.py $(ARGS)
 
 schemathesis: .venv/dev.stamp build/stubs.sha256 ## Try requests of all kinds that /openapi.json allows and does not (EXAMPLES=100)
 	SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),100) .venv/bin/python -m pytest -o timeout=3600 \
