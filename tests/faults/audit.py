@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -19,11 +20,16 @@ INDEFINITE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.Statu
 
 
 class Caller:
-    """Submits ``gated`` tasks in a thread; repeats what had no definite answer, keeps what was acked."""
+    """Submits ``gated`` tasks in a thread; repeats what had no definite answer, keeps what was acked.
 
-    def __init__(self, address: str, prefix: str) -> None:
+    ``ahead`` bounds how many are acknowledged beyond those that somebody has waited for.
+    """
+
+    def __init__(self, address: str, prefix: str, *, ahead: float = math.inf) -> None:
         self._address = address
         self._prefix = prefix
+        self._ahead = ahead
+        self._awaited = 0
         self._stop = threading.Event()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -40,10 +46,18 @@ class Caller:
             options=[("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)],
         ) as channel:
             stub = task_service_pb2_grpc.TaskServiceStub(channel)
-            while not self._stop.is_set():
+            while self._may_go_on():
                 request_ids = [f"{self._prefix}-{number + index}" for index in range(50)]
                 number += 50
                 self._submit(stub, request_ids)
+
+    def _may_go_on(self) -> bool:
+        """Whether more is to be submitted, as soon as that is known."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._stop.is_set() or len(self.acknowledged) < self._awaited + self._ahead
+            )
+        return not self._stop.is_set()
 
     def _submit(self, stub: task_service_pb2_grpc.TaskServiceStub, request_ids: list[str]) -> None:
         batch = task_service_pb2.BatchSubmitTasksRequest()
@@ -67,6 +81,8 @@ class Caller:
     def wait_for(self, count: int) -> None:
         """Wait until so many submissions were acknowledged."""
         with self._changed:
+            self._awaited = max(self._awaited, count)
+            self._changed.notify_all()
             if not self._changed.wait_for(lambda: len(self.acknowledged) >= count, timeout=60):
                 message = f"only {len(self.acknowledged)} of {count} submissions were acknowledged"
                 raise TimeoutError(message)
@@ -74,6 +90,8 @@ class Caller:
     def stop(self) -> None:
         """Submit no more, and wait for the answer to what is under way."""
         self._stop.set()
+        with self._changed:
+            self._changed.notify_all()
         self._thread.join(timeout=60)
 
 
