@@ -8,6 +8,7 @@ published meanwhile.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from upbeat.backoff import Patience
@@ -34,9 +35,10 @@ ACKS_MAX = 1_000
 class Subscription:
     """An iterator over the messages of a topic that does not end: `async for message in ...`.
 
-    Going on to the next message acknowledges the one before; `await message.ack()`
-    does so earlier. Leave it with `close`, or use it as a context manager. Raises
-    Aborted when another subscriber of the same name takes over.
+    Going on to the next message acknowledges the one before; leaving the loop does
+    not: `await message.ack()` before you break. Leave it with `close`, or use it as a
+    context manager; one that nobody holds any more ends by itself, a little later.
+    Raises Aborted when another subscriber of the same name takes over.
     """
 
     def __init__(self, core: Core, topic: str, name: str) -> None:
@@ -54,6 +56,13 @@ class Subscription:
         self._last = None
         self._last = Message(await self._reader.box.next(), self._reader.handled)
         return self._last
+
+    def __del__(self) -> None:
+        # A loop that was left by `break` has let go of it: its stream must not stay open, and take messages.
+        reader = getattr(self, "_reader", None)
+        if reader is not None and reader.is_open:
+            with suppress(RuntimeError):  # A forked child has no I/O thread.
+                io_thread().crossing.post(reader.abandon)
 
     async def __aenter__(self) -> Self:
         await self.begin()
@@ -88,6 +97,7 @@ class Reader:
         self._began: asyncio.Future[None] | None = None
         self._duplex: Duplex | None = None
         self._runner: asyncio.Task[None] | None = None
+        self._closer: asyncio.Task[None] | None = None
         self._core = core
 
     async def start(self) -> None:
@@ -109,6 +119,15 @@ class Reader:
         self._acks[delivery_id] = None
         if self._duplex is not None:
             self._duplex.wake()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a stream, or is to be one."""
+        return self._runner is not None and not self._is_closing
+
+    def abandon(self) -> None:
+        """Close it without anybody who waits for that."""
+        self._closer = asyncio.create_task(self.close())
 
     async def close(self) -> None:
         """Say what is left to say, and end."""

@@ -107,6 +107,20 @@ async def test_without_a_name_one_hears_what_is_said_while_listening(up: Client)
         assert (await anext(news)).value == "heard"
 
 
+async def test_a_loop_that_is_left_by_break_ends_its_subscription(up: Client) -> None:
+    listening = up.subscribe("news")
+    await listening.begin()
+    await up.publish("news", "hello")
+    async for message in listening:
+        assert message.value == "hello"
+        break
+    assert (await up.publish("news", "while it is held")).sequence == 2
+    del listening
+    await until(lambda: not up._core.readers)
+    while (await up.publish("news", "is anybody there?")).sequence:
+        pass  # Not a moment longer than its stream; `up` bounds the test.
+
+
 async def test_whoever_loses_a_name_is_told(up: Client) -> None:
     async with up.subscribe("news", name="alice") as older, up.subscribe("news", name="alice") as newer:
         with pytest.raises(Aborted, match="a newer stream took"):
