@@ -43,7 +43,7 @@ def compile_check(text: str) -> Check:
 @lru_cache(maxsize=expression.CACHED_MAX)
 def _compiled(text: str) -> Check | str:
     """The check, or what is wrong. Both are cached: a flood of bad ones is cheap."""
-    program = expression.compiled(text, "output")
+    program = expression.compiled(text, "output", is_large=True)
     if isinstance(program, str):
         return program
     names = set(_FIELD_NAME.findall(text))

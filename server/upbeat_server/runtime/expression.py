@@ -2,7 +2,8 @@
 
 What one may cost is bounded before it is compiled: its length, its nesting, its
 macros (a few, never one inside another) and its functions (none that compiles a
-regular expression or makes long strings).
+regular expression or makes long strings). A macro over a large value may not look at
+the whole of it for each element: 64,000 numbers would take a minute.
 """
 
 from __future__ import annotations
@@ -46,12 +47,15 @@ _TOKEN = re.compile(
 _OPERATOR_NAME = re.compile(r"^(?:[@!_]|-_).*")
 
 
-def compiled(text: str, variable: str) -> cel.Program | str:
-    """The program of an expression over ``variable``, or what is wrong with the text."""
+def compiled(text: str, variable: str, *, is_large: bool = False) -> cel.Program | str:
+    """The program of an expression over ``variable``, or what is wrong with the text.
+
+    ``is_large``: its value may be, so no macro may name it inside.
+    """
     if len(text.encode("utf-8", "surrogatepass")) > EXPRESSION_BYTES_MAX:
         return f"it is longer than {EXPRESSION_BYTES_MAX} bytes"
     bound_names: set[str] = set()
-    fault = _shape_fault(text, bound_names)
+    fault = _shape_fault(text, bound_names, variable if is_large else "")
     if fault:
         return fault
     try:
@@ -89,8 +93,11 @@ def answers(program: cel.Program, variable: str, samples: Iterable[Any]) -> list
     return given
 
 
-def _shape_fault(text: str, bound_names: set[str]) -> str:
-    """What makes it too costly, or ""; collects the variables that macros bind."""
+def _shape_fault(text: str, bound_names: set[str], large: str) -> str:
+    """What makes it too costly, or ""; collects the variables that macros bind.
+
+    ``large`` is the variable that no macro may name inside; "" for none.
+    """
     position = depth = operators = commas = macros = macro_depth = 0
     after_dot = False
     macro = binding = False
@@ -123,6 +130,8 @@ def _shape_fault(text: str, bound_names: set[str]) -> str:
             commas += 1
         elif kind == "operator":
             operators += 1
+        elif kind == "name" and macro_depth and word == large and not after_dot:
+            return f"it names {large} inside a macro: only what the macro binds may be looked at there"
         elif kind == "name" and binding:
             bound_names.add(word)
         if commas > COMMAS_MAX or operators > OPERATORS_MAX:

@@ -29,6 +29,8 @@ PASSING = [
     "output.ratio >= 0.9 && output.label == 'good'",
     "'a' in output.tags",
     "output.tags.exists(tag, tag == 'b')",
+    "output.tags.exists(tag, tag == 'output') || output.tags.exists(tag, tag == 'a')",
+    "[{'output': 1}].exists(each, each.output == 1) && output.ok",
     "output.nested.n == 3",
     "output.ok",
     "size(output.tags) == 2",
@@ -49,6 +51,8 @@ REFUSED = {
     "compiles a pattern": "output.label.matches('(a+)+$')",
     "is too long": "true && " * 200 + "true",
     "loops in loops": "[1].all(a, [1].all(b, true))",
+    "looks at all for each": "output.tags.all(tag, tag in output.tags)",
+    "looks at all for each of another": "[1, 2].exists(n, [n] == [output])",
 }
 
 

@@ -161,7 +161,9 @@ async def test_a_purge_of_unknown_outcome_has_the_namespace_read_again() -> None
         assert waiting != await submit(orchestrator, "r2")
 
 
-async def test_who_waited_for_a_namespace_that_breaks_at_once_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_waited_for_a_namespace_that_breaks_at_once_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     real_step = vars(loop_module)["step"]
 
     def broken(engine: Any, event: Any, now_ms: int) -> Any:
