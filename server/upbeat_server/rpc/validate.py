@@ -57,13 +57,16 @@ class SubmissionReader:
         return submission if spec.collaboration is None else _completed(submission, faults)
 
     def again(self, spec: TaskSpec, request_id: str) -> Submission | Refusal:
-        """The submission of a spec that was let in before."""
+        """The submission of a spec that was let in before, which rules of today may refuse."""
         faults = Faults()
         if not is_ascii(request_id, REQUEST_ID_CHARS_MAX):
             faults.add("request_id", f"must be at most {REQUEST_ID_CHARS_MAX} printable ASCII characters")
             return faults.refusal()
-        submission = _submission(spec, request_id)
-        return submission if spec.collaboration is None else _completed(submission, faults)
+        try:
+            submission = _submission(spec, request_id)
+            return submission if spec.collaboration is None else _completed(submission, faults)
+        except Refused as error:  # A condition that this release does not take.
+            return error.refusal
 
 
 def _submission(spec: TaskSpec, request_id: str) -> Submission:

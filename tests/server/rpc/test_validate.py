@@ -10,7 +10,14 @@ from google.protobuf import json_format, struct_pb2
 from upbeat.v1 import task_service_pb2
 from upbeat_server.engine import reasons
 from upbeat_server.engine.events import Submission
-from upbeat_server.engine.model import DEFAULT_RETRY, Payload, Refusal, TaskSpec
+from upbeat_server.engine.model import (
+    DEFAULT_RETRY,
+    Collaboration,
+    Competitive,
+    Payload,
+    Refusal,
+    TaskSpec,
+)
 from upbeat_server.rpc.validate import SubmissionReader
 from upbeat_server.store import codec
 
@@ -184,3 +191,21 @@ def test_a_stream_needs_request_ids() -> None:
     answer = READER.read(request, needs_request_id=True)
     assert isinstance(answer, Refusal)
     assert answer.violations[0][0] == "request_id"
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        (TaskSpec("echo", selector="(("), reasons.INVALID_SELECTOR),
+        (
+            TaskSpec("", collaboration=Collaboration(Competitive((TaskSpec("echo"),), 2, "(("))),
+            reasons.INVALID_FIELD,
+        ),
+    ],
+)
+def test_a_stored_condition_that_is_no_longer_taken_is_the_refusal_of_its_task_alone(
+    spec: TaskSpec, reason: str
+) -> None:
+    answer = READER.again(spec, "retry:1")
+    assert isinstance(answer, Refusal)
+    assert answer.reason == reason
