@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -35,11 +35,24 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-@pytest.fixture
-def server(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServerProcess]:
+class EquippedServer(ServerProcess):
     """`upbeat serve` in an environment where the package is installed."""
-    monkeypatch.setenv("PYTHONPATH", str(site))
-    with ServerProcess(f"sqlite:{tmp_path / 'upbeat.db'}", tmp_path) as process:
+
+    site = Path()
+
+    def start(self) -> Self:
+        """Start it there, whoever else is started elsewhere."""
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("PYTHONPATH", str(self.site))
+            return super().start()
+
+
+@pytest.fixture(scope="module")
+def server(site: Path) -> Iterator[ServerProcess]:
+    """One for all tests: each brings agents and tasks of its own, and stops the agents."""
+    process = EquippedServer(f"sqlite:{site.parent / 'upbeat.db'}", site.parent)
+    process.site = site
+    with process:
         yield process
 
 
