@@ -81,13 +81,18 @@ def stored(path: Path) -> dict[str, FinalTask]:
     return {task.task_id: task for task in tasks}
 
 
+def _text(output: bytes) -> str:
+    """An output to be compared; what a flipped bit made of it need not be UTF-8."""
+    return output.decode(errors="backslashreplace")
+
+
 def _of_answer(task: task_pb2.Task) -> FinalTask:
     return FinalTask(
         task_id=task.task_id,
         request_id=task.request_id,
         body=task.spec.input.data.decode(),
         state=task_pb2.Task.State.Name(task.state).removeprefix("STATE_"),
-        output=task.output.data.decode() if task.HasField("output") else None,
+        output=_text(task.output.data) if task.HasField("output") else None,
         error=task.error.reason,
         attempt=task.attempt_count,
         attempts=tuple(
@@ -114,7 +119,7 @@ def _of_record(record: TaskRecord, spec: TaskSpec) -> FinalTask:
         request_id=record.request_id,
         body=spec.input.data.decode(),
         state=TaskState(record.state).name,
-        output=None if record.output is None else record.output.data.decode(),
+        output=None if record.output is None else _text(record.output.data),
         error=record.error.reason if record.error is not None else "",
         attempt=record.attempt,
         attempts=tuple(

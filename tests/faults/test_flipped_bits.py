@@ -8,14 +8,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.faults import final
 from tests.faults.checker import History, submissions
 from tests.faults.episode import SETTINGS
 from tests.faults.final import ENDED, answered, stored
 from tests.faults.partition import Partition
 from tests.support.faulty_wire import FaultyWire
 from tests.support.server_process import ServerProcess
+from upbeat.v1 import task_pb2
 
 FLIPS = 3
+
+
+def test_an_output_that_is_no_text_any_more_is_read_all_the_same() -> None:
+    task = task_pb2.Task(state=task_pb2.Task.STATE_COMPLETED)
+    task.output.data = b'"\xa2"'
+    assert final._of_answer(task).output == '"\\xa2"'
 
 
 def test_flipped_bits_on_an_agents_wire_lose_nothing_and_hurt_nobody_else(tmp_path: Path) -> None:
