@@ -88,6 +88,19 @@ def payload(text: str | None, content_type: str | None) -> Payload:
     return Payload(content_type=content_type or _content_type(data), data=data)
 
 
+def slip_in_json(given: Payload) -> str:
+    """Where a text stops being JSON that begins like a JSON object or list; "" if nothing points to a slip."""
+    if given.content_type != TEXT_TYPE or not given.data.lstrip().startswith((b"{", b"[")):
+        return ""
+    try:
+        json.loads(given.data)
+    except json.JSONDecodeError as error:
+        return f"{error.msg}, line {error.lineno} column {error.colno}"
+    except (ValueError, RecursionError):
+        pass
+    return ""
+
+
 def _content_type(data: bytes) -> str:
     try:
         text = data.decode()

@@ -12,7 +12,7 @@ import typer
 from upbeat.cli.completion import task_types
 from upbeat.cli.documents import document
 from upbeat.cli.failure import ExitCode, Failure
-from upbeat.cli.inputs import seconds, usage
+from upbeat.cli.inputs import seconds, slip_in_json, usage
 from upbeat.cli.invocation import Invocation
 from upbeat.cli.options import CommonOptions
 from upbeat.cli.spec_file import documents
@@ -87,6 +87,8 @@ def submit(
         raise usage(
             "choose one of TYPE and --file", "a file holds the whole task, its type and input included"
         )
+    if task_type is not None and not options.content_type and (slip := slip_in_json(specs[0].input)):
+        invocation.screen.say(f"the input begins like JSON and is none ({slip}): it is sent as text")
     is_waited = wait or timeout_s is not None
     tasks = _all_submitted(invocation, specs, request_id, is_waited=is_waited)
     if is_waited:

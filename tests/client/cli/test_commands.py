@@ -23,6 +23,17 @@ def test_submit_prints_the_id_and_nothing_else(up: CommandLine) -> None:
     assert outcome.err == ""
 
 
+def test_an_input_that_begins_like_json_and_is_none_is_sent_with_a_warning(up: CommandLine) -> None:
+    outcome = up("tasks", "submit", "echo", '{"text": ')
+    assert (outcome.code, len(outcome.out.strip())) == (0, 16)
+    assert outcome.err == (
+        "the input begins like JSON and is none (Expecting value, line 1 column 10): it is sent as text\n"
+    )
+    for text in ('{"text": 1}', "plain", "@@[", "(a)"):
+        assert up("tasks", "submit", "echo", text).err == ""
+    assert up("tasks", "submit", "echo", "{smile}", "--content-type", "text/plain; charset=utf-8").err == ""
+
+
 def test_submit_wait_prints_the_output(up: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "input.json").write_text('{"a": [1, 12345678901234567890]}')
     outcome = up("tasks", "submit", "echo", f"@{tmp_path / 'input.json'}", "--wait")
