@@ -12,7 +12,13 @@ from upbeat.cli.formats import NOTHING, elapsed, seconds_of, shortened
 from upbeat.cli.screen import Cell, Screen, stated
 from upbeat.v1.payload_pb2 import Error, Payload
 from upbeat.v1.task_pb2 import CollaborationResult, Task
-from upbeat.v1.task_spec_pb2 import TaskSpec
+from upbeat.v1.task_spec_pb2 import Collaboration, TaskSpec
+
+MODES = frozenset(
+    ("collaboration", "sequence", "race")
+    + tuple(field.name for field in Collaboration.DESCRIPTOR.oneofs_by_name["mode"].fields)
+)
+"""What people call collaborations; none of it is a type of tasks."""
 
 _ROWS_MAX = 100
 
@@ -77,7 +83,13 @@ def tally_text(result: CollaborationResult) -> str:
     return "; ".join(part for part in (", ".join(counted), ", ".join(notes)) if part)
 
 
-def collaboration_facts(task: Task) -> Iterable[tuple[str, Cell]]:
+def winner_text(winner: Task) -> str:
+    """``fast (candidate/1) by writer-1``: what won, at which place, and whose it is."""
+    agent = f" by {winner.attempts[-1].agent_id}" if winner.attempts else ""
+    return f"{_step_name(winner.spec)} ({winner.member}){agent}"
+
+
+def collaboration_facts(task: Task, winner: Task | None = None) -> Iterable[tuple[str, Cell]]:
     """What there is to say about a collaboration, or about a child of one."""
     if task.parent_task_id:
         place = f" as {task.member}" if task.member else ""
@@ -95,7 +107,8 @@ def collaboration_facts(task: Task) -> Iterable[tuple[str, Cell]]:
     if result.HasField("winning_value"):
         yield "verdict", value_text(result.winning_value)
     if result.winner_task_id:
-        yield "winner", result.winner_task_id
+        told = f"  {winner_text(winner)}" if winner is not None else ""
+        yield "winner", result.winner_task_id + told
     if result.dissent_task_ids:
         yield "dissent", ", ".join(result.dissent_task_ids)
     if result.completed_items or result.failed_items:

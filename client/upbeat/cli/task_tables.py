@@ -98,9 +98,9 @@ def payload_text(payload: Payload) -> str:
         return f"{len(payload.data):,} bytes of {kind}: {beginning} ..."
 
 
-def show_task(screen: Screen, task: Task) -> None:
-    """The page about one task."""
-    screen.facts(_task_facts(task))
+def show_task(screen: Screen, task: Task, winner: Task | None = None) -> None:
+    """The page about one task; ``winner`` is the child that won, if that is known."""
+    screen.facts(_task_facts(task, winner))
     if task.attempts:
         screen.show(Text("\nattempts", style="bold"))
         heads = ("TRY#", "AGENT", "OUTCOME!", "STARTED!", "TOOK#", "NOTE")
@@ -118,7 +118,7 @@ def _cut(text: str) -> str:
     return shown if rest <= 0 else f"{shown}\n... {rest:,} more characters: see all with -o json"
 
 
-def _task_facts(task: Task) -> Iterable[tuple[str, Cell]]:
+def _task_facts(task: Task, winner: Task | None) -> Iterable[tuple[str, Cell]]:
     spec = task.spec
     yield "task", task.task_id
     yield "collaboration" if spec.HasField("collaboration") else "type", kind_name(spec)
@@ -129,7 +129,7 @@ def _task_facts(task: Task) -> Iterable[tuple[str, Cell]]:
         yield "progress", f"{task.progress:.0%} {task.progress_message}"
     if task.error.reason:
         yield "error" if task.state in FINISHED else "last error", error_line(task.error)
-    yield from collaboration_facts(task)
+    yield from collaboration_facts(task, winner)
     yield "priority", stated(priority_name(spec.priority))
     yield from _requirement_facts(spec)
     if spec.labels:

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from upbeat.cli.collaboration_tables import MODES
 from upbeat.cli.collaborations import append, close, grade
 from upbeat.cli.documents import document
-from upbeat.cli.failure import ExitCode
+from upbeat.cli.failure import ExitCode, Failure
 from upbeat.cli.inputs import seconds
 from upbeat.cli.invocation import Invocation
 from upbeat.cli.operations import cancel, retry
@@ -60,8 +61,22 @@ def get_task(
     if screen.as_json:
         screen.document(task)
     else:
-        show_task(screen, task)
+        show_task(screen, task, _winner_of(invocation, task))
     return ExitCode.TASK_FAILED if is_waited and task.state != Task.STATE_COMPLETED else ExitCode.OK
+
+
+def _winner_of(invocation: Invocation, task: Task) -> Task | None:
+    """The child that won, where there is one and it is still kept."""
+    connection, winner_id = invocation.connection, task.collaboration_result.winner_task_id
+    if not winner_id:
+        return None
+    request = GetTaskRequest(namespace=invocation.namespace, task_id=winner_id)
+    try:
+        return connection.call(connection.tasks.GetTask, request).task
+    except Failure as failure:
+        if failure.code != ExitCode.NOT_FOUND:
+            raise
+        return None
 
 
 @app.command("list")
@@ -87,6 +102,8 @@ def list_tasks(
         screen.table(LIST_HEADS, (task_row(task) for task in tasks))
     else:
         screen.say("no tasks match" if options.filter else "no tasks yet", style="dim")
+        if options.task_type in MODES:
+            screen.say("a collaboration has no type: --roots lists them among what was submitted", style="dim")
     if is_more:
         screen.say(f"the first {limit:,} of more; --limit 0 lists all", style="dim")
 

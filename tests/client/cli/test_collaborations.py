@@ -174,7 +174,7 @@ def test_get_shows_what_a_vote_came_to(upbeat_command: CommandLine, review: Fore
     assert "margin 0.5, 2 missing (1 abstained), 2 rounds, decided early" in facts["vote"]
     assert (facts["verdict"], facts["winner"], facts["dissent"], facts["wasted"]) == (
         "true",
-        "v0",
+        "v0  review (round/0/voter/0)",
         "v2",
         "4.0s",
     )

@@ -49,6 +49,14 @@ def test_a_nested_collaboration_runs_from_a_file_and_is_seen_as_a_tree(
     assert "3 completed" in up("tasks", "get", task_id).out
 
 
+def test_get_names_the_winner_of_a_race_with_its_place_and_its_agent(up: CommandLine, tmp_path: Path) -> None:
+    race = "input: 1\ncollaboration: {competitive: {candidates: [{type: echo, name: fast}]}}\n"
+    task_id = submitted(up, tmp_path, race).strip()
+    won = up("tasks", "get", task_id, "--wait", "-o", "json").document["collaboration_result"]
+    (row,) = (row for row in up("tasks", "get", task_id).rows if row[:1] == ["winner"])
+    assert row[1:] == [won["winner_task_id"], "fast", "(candidate/0)", "by", "tester-1"]
+
+
 def test_an_open_pipeline_is_fed_and_closed(up: CommandLine, tmp_path: Path) -> None:
     task_id = submitted(up, tmp_path, OPEN).strip()
     assert up("tasks", "append", task_id, "--item", "1", "--item", '{"n": 2}').out == "2\n"

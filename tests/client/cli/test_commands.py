@@ -193,6 +193,11 @@ def test_an_empty_list_says_so_beside_the_output(up: CommandLine) -> None:
     assert up("tasks", "list", "--type", "never.submitted", "-o", "json").document == {"tasks": []}
 
 
+@pytest.mark.parametrize("mode", ["consensus", "race"])
+def test_whoever_looks_for_a_mode_among_the_types_is_told_how_to_list_it(up: CommandLine, mode: str) -> None:
+    assert "--roots lists them" in up("tasks", "list", "--type", mode).err
+
+
 def test_what_a_task_says_never_reaches_the_terminal_as_markup_or_control(up: CommandLine) -> None:
     task_id = up("tasks", "submit", "fail", EVIL, "--label", "k=[bold]v", "--wait", "-o", "json").document[
         "task_id"
