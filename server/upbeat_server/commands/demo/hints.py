@@ -19,7 +19,8 @@ def hints(example: Module, acts: Iterable[Act], server: str, http_port: int) -> 
     subject = f'{{"path": "{example.path}", "name": "{example.name}", "package": ""}}'
     lines = (
         "",
-        "Server and agents stay up. Try in another terminal:",
+        f"Server and agents stay up. The dashboard: http://127.0.0.1:{http_port}",
+        "Try in another terminal:",
         f"  {command} top{server}",
         f"  {command} tasks list{server} --type review.summary",
         *(f"  {command} tasks tree{server} {act.task_id}    # the {act.name}" for act in acts if act.task_id),

@@ -16,6 +16,11 @@ def test_every_collaboration_that_took_place_can_be_looked_at() -> None:
     assert "# the race" not in told
 
 
+def test_the_dashboard_is_named_before_the_commands() -> None:
+    told = hints(EXAMPLE, [], "", 8081)
+    assert told.index("http://127.0.0.1:8081\n") < told.index(" top\n")
+
+
 def test_the_example_survives_a_shell() -> None:
     line = next(line for line in hints(EXAMPLE, [], "", 8080).splitlines() if "--wait" in line)
     assert '{"path": "/it\'s/here.py", "name": "here", "package": ""}' in shlex.split(line)
