@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from upbeat_server.engine.model import Refusal
     from upbeat_server.http.path_template import PathTemplate
     from upbeat_server.rpc.door import Door, Servicer
 
 STREAMS_MAX: Final = 200
 """Open at once; a page of the dashboard has about three."""
+CALLS_MAX: Final = 512
+"""Answered at once beside them. The page, probes and metrics count for neither, and always get an answer."""
 
 
 class Resource:
@@ -40,6 +43,24 @@ class Resource:
         self.endpoints: dict[str, Endpoint] = {}
 
 
+class Places:
+    """So many may be taken at once; entering without one raises HttpError."""
+
+    def __init__(self, places_max: int, exhausted: Refusal) -> None:
+        self._free = places_max
+        self._exhausted = exhausted
+
+    def __enter__(self) -> None:
+        """Take one."""
+        if not self._free:
+            raise error_of_refusal(self._exhausted)
+        self._free -= 1
+
+    def __exit__(self, *_: object) -> None:
+        """Give it back."""
+        self._free += 1
+
+
 class Gateway:
     """The ASGI application of the API. Raises ValueError for a contract that it cannot serve."""
 
@@ -47,7 +68,8 @@ class Gateway:
         self._door = door
         self._origins = origins
         self._bodies = BodyReader()
-        self._streams = 0
+        self._streams = Places(STREAMS_MAX, _STREAMS_EXHAUSTED)
+        self._calls = Places(CALLS_MAX, _CALLS_EXHAUSTED)
         self.resources: dict[str, Resource] = {}
         codecs = Codecs()
         for service in services:
@@ -80,16 +102,8 @@ class Gateway:
         endpoint, variables = self._find(method, _raw_path(scope))
         if method != "GET":
             expect_same_site(headers, self._origins)
-        if not endpoint.streams:
+        with self._streams if endpoint.streams else self._calls:
             await endpoint.serve(scope, receive, send, self._bodies, variables)
-            return
-        if self._streams >= STREAMS_MAX:
-            raise error_of_refusal(_EXHAUSTED)
-        self._streams += 1
-        try:
-            await endpoint.serve(scope, receive, send, self._bodies, variables)
-        finally:
-            self._streams -= 1
 
     def _find(self, method: str, path: str) -> tuple[Endpoint, list[tuple[str, str]]]:
         """What a path leads to, and its variables; the first match decides. Raises HttpError."""
@@ -102,11 +116,18 @@ class Gateway:
         raise not_found(path)
 
 
-_EXHAUSTED = refused(
+_STREAMS_EXHAUSTED = refused(
     reasons.STREAMS_EXHAUSTED,
-    f"{STREAMS_MAX} streams of events are open, which is the limit",
+    f"{STREAMS_MAX} streams of events are open over HTTP, which is the limit: close pages and watches "
+    "that nobody looks at, or watch over gRPC",
     retry_ms=5_000,
     event_streams_max=str(STREAMS_MAX),
+).refusal
+_CALLS_EXHAUSTED = refused(
+    reasons.SERVER_BUSY,
+    f"{CALLS_MAX} calls are being answered over HTTP, which is the limit: try again, or call over gRPC",
+    retry_ms=1_000,
+    http_calls_max=str(CALLS_MAX),
 ).refusal
 
 

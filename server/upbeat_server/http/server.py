@@ -11,9 +11,12 @@ import contextlib
 import errno
 import os
 import socket
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
+
+from upbeat_server.http.connection import HEAD_S, Connection, Crowd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +25,11 @@ if TYPE_CHECKING:
 
     from upbeat_server.config import Address
     from upbeat_server.rpc.tls import Certificates
+
+
+BACKLOG: Final = 512
+UNACKED_MS: Final = 60_000
+"""After which the system gives a connection up whose other end is gone, or takes nothing."""
 
 
 class PortUnavailable(Exception):
@@ -41,7 +49,9 @@ def bind(address: Address) -> socket.socket:
         if os.name == "posix":  # Elsewhere it would allow two servers on one port.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(place)
-        sock.listen(512)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Of Linux; else it takes a quarter of an hour.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKED_MS)
+        sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError as error:
         sock.close()
@@ -61,12 +71,10 @@ class HttpServer:
             log_config=None,
             access_log=False,
             lifespan="off",
-            http="h11",
             ws="none",
             loop="none",
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=200,
             timeout_graceful_shutdown=2,
         )
         config.load()
@@ -95,6 +103,25 @@ class HttpServer:
 
 
 class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, with bounds for every connection."""
+        await self.lifespan.startup()
+        connect = partial(
+            Connection,
+            Crowd(),
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        tls = self.config.ssl
+        self.servers = [
+            await asyncio.get_running_loop().create_server(
+                connect, sock=sock, ssl=tls, backlog=BACKLOG, ssl_handshake_timeout=HEAD_S if tls else None
+            )
+            for sock in sockets or ()
+        ]
+        self.started = True
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the process that it runs in."""

@@ -12,7 +12,6 @@ from tests.server.http.site import Site, fields_of, reason_of, running
 from tests.support.http_call import Events
 from tests.support.served import WireAgent
 from upbeat.v1 import task_service_pb2
-from upbeat_server.http import gateway
 from upbeat_server.http.errors import error_of_refusal
 from upbeat_server.http.event_stream import EventStream
 from upbeat_server.http.message_writer import writer_of
@@ -132,15 +131,6 @@ async def test_a_server_that_stops_says_so_to_its_streams() -> None:
             assert reason_of(event.tree["error"]) == "DRAINING"
             assert await stream.next() is None
         await stopping
-
-
-async def test_streams_are_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway, "STREAMS_MAX", 1)
-    async with site.listening("agents:watch") as events:
-        await events.message()
-        answer = await site.ask("GET", "stats:watch")
-    assert (answer.status, answer.headers["retry-after"]) == (429, "5")
-    assert reason_of(answer.tree["error"]) == "STREAMS_EXHAUSTED"
 
 
 async def test_json_over_several_lines_stays_one_event() -> None:
