@@ -8,11 +8,15 @@ never cut off for a new one: how many calls and streams that can be is bounded b
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from upbeat_server.http.errors import HttpError
 
 if TYPE_CHECKING:
     import asyncio
@@ -121,8 +125,15 @@ class Connection(H11Protocol):
             self._wait(STALL_S)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, and close."""
-        super().send_400_response(msg)
+        """Refuse what is not HTTP in the shape of every error, and close."""
+        error = HttpError(400, "INVALID_ARGUMENT", msg.lower().removesuffix(".")).response
+        head = h11.Response(
+            status_code=error.status_code, headers=[*error.raw_headers, (b"connection", b"close")]
+        )
+        with contextlib.suppress(h11.LocalProtocolError):  # It is being answered already.
+            for part in (head, h11.Data(data=bytes(error.body)), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(part) or b"")
+        self.transport.close()
         self._wait(STALL_S)
 
     def _wait(self, seconds: float) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from grpc import StatusCode
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount
 
-from upbeat_server.http.errors import HttpError, not_allowed, not_found
+from upbeat_server.http.errors import HttpError, error_of_code, not_allowed, not_found
 from upbeat_server.http.event_stream import LAST_EVENT_ID
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def build_site(
     return Starlette(
         routes=[Mount(API, api), *routes, *([] if page is None else [Mount("/", page)])],
         middleware=[cors] if origins else [],
-        exception_handlers={HttpError: _answer, 404: _missing, 405: _mistaken},
+        exception_handlers={HttpError: _answer, 404: _missing, 405: _mistaken, Exception: _broken},
     )
 
 
@@ -62,3 +63,8 @@ async def _missing(request: Request, _error: Exception) -> Response:
 async def _mistaken(request: Request, error: Exception) -> Response:
     headers = getattr(error, "headers", None) or {}
     return not_allowed(request.method, headers.get("Allow", "GET").split(", ")).response
+
+
+async def _broken(_request: Request, _error: Exception) -> Response:
+    """A defect of ours; Starlette raises it again, so that it is logged."""
+    return error_of_code(StatusCode.INTERNAL, "the server failed: its log says more").response

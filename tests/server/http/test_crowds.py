@@ -153,6 +153,21 @@ async def test_who_takes_no_answer_is_ended(site: Site, monkeypatch: pytest.Monk
         assert await caller.is_cut_off()
 
 
+async def test_what_is_not_http_is_refused_in_the_shape_of_every_error(site: Site) -> None:
+    async with Caller.of(site) as caller:
+        caller.say(b"HELO there\r\n\r\n")
+        assert await caller.is_told(b'{"error":{"code":400,"status":"INVALID_ARGUMENT"')
+        assert await caller.ends()
+
+
+async def test_a_body_that_stops_being_http_ends_the_connection(site: Site) -> None:
+    headers = {"content-type": "application/json", "transfer-encoding": "chunked"}
+    async with Caller.of(site) as caller:
+        caller.say(request("POST", "/api/v1/orchestration/tasks", None, headers) + b"1\r\n{\r\nno length\r\n")
+        assert await caller.ends()
+    assert await site.submit()
+
+
 async def test_a_new_caller_takes_the_place_of_the_one_that_waits_longest(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

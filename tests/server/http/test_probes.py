@@ -122,6 +122,17 @@ async def test_other_paths_are_not_there(site: Site) -> None:
     assert json.loads(answer.body)["error"]["status"] == "NOT_FOUND"
 
 
+async def test_a_defect_of_ours_has_the_shape_of_every_error() -> None:
+    server = HttpServer(build_site(nothing, []), Address("127.0.0.1", 0), None)
+    server.start()
+    try:
+        answer = await get(server.port, "/api/v1/anything")
+    finally:
+        await server.stop()
+    assert answer.status == 500
+    assert json.loads(answer.body)["error"]["status"] == "INTERNAL"
+
+
 @needs_openssl
 async def test_with_certificates_it_speaks_tls(site: Site, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
