@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from heapq import nlargest
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from upbeat_server.engine.engine import Engine
 
 CONNECTED = AgentState.CONNECTED
+LIMITS_MAX = 100
+"""Limits that are counted one by one: those that hold tasks back, then those that most tasks name."""
 
 
 class BusCensus(msgspec.Struct, frozen=True):
@@ -53,6 +56,20 @@ class TypeCensus(msgspec.Struct):
         self.unserved += other.unserved
 
 
+class LimitCensus(msgspec.Struct, frozen=True):
+    """One limit that tasks share, and what is used of it."""
+
+    key: str
+    tasks: int = 0  # Unfinished ones that name it.
+    running: int = 0
+    max_running: int = 0  # 0: none is named.
+    per_second: float = 0.0  # 0: none is named.
+    starts: int = 0  # Within the last window.
+    starts_max: int = 0
+    window_ms: int = 0
+    exhausted: bool = False
+
+
 class Census(msgspec.Struct):
     """Counts of one namespace. Keys are the enums' numbers (TaskState, Priority, AgentState)."""
 
@@ -77,6 +94,7 @@ class Census(msgspec.Struct):
     bus: BusCensus = BusCensus()
     types: dict[str, TypeCensus] = {}
     paused_types: tuple[str, ...] = ()  # Sorted.
+    limits: tuple[LimitCensus, ...] = ()  # By key, at most LIMITS_MAX.
 
 
 def census(engine: Engine, now_ms: int) -> Census:
@@ -106,6 +124,7 @@ def census(engine: Engine, now_ms: int) -> Census:
         bus=_bus(engine),
         types=_types(engine),
         paused_types=paused_types(engine),
+        limits=_limits(engine, now_ms),
     )
 
 
@@ -145,6 +164,25 @@ def _types(engine: Engine) -> dict[str, TypeCensus]:
         if not signature.profiles:
             counts.unserved += queued
     return types
+
+
+def _limits(engine: Engine, now_ms: int) -> tuple[LimitCensus, ...]:
+    quotas = engine.quotas.by_key.values()
+    shown = nlargest(LIMITS_MAX, quotas, key=lambda quota: (quota.shut, quota.live))
+    return tuple(
+        LimitCensus(
+            key=quota.key,
+            tasks=quota.live,
+            running=quota.running,
+            max_running=quota.max_running,
+            per_second=quota.per_second,
+            starts=quota.started(now_ms) if quota.tokens else 0,
+            starts_max=quota.tokens,
+            window_ms=quota.window_ms if quota.tokens else 0,
+            exhausted=quota.shut,
+        )
+        for quota in sorted(shown, key=lambda quota: quota.key)
+    )
 
 
 def _oldest_ages(engine: Engine, now_ms: int) -> dict[int, int]:

@@ -154,6 +154,10 @@ class Quota:
         self._take_back(now_ms)
         return self._starts[-1][0] + self.window_ms if self._starts else 0
 
+    def started(self, now_ms: int) -> int:
+        """How many started within the last window."""
+        return sum(count for start_ms, count in self._starts if start_ms > now_ms - self.window_ms)
+
     def row_in(self, lane: Lane) -> Row:
         """Its row in a lane."""
         row = self.rows.get(lane)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from heapq import nlargest
 from typing import TYPE_CHECKING, Final, Protocol
 
 from upbeat.v1 import stats_pb2, stats_service_pb2
 from upbeat_server.engine import reasons
-from upbeat_server.engine.census import BusCensus
+from upbeat_server.engine.census import BusCensus, LimitCensus, TypeCensus
 from upbeat_server.engine.model import FINISHED, AgentState, Priority, TaskState
 from upbeat_server.rpc.faults import Faults
 from upbeat_server.rpc.history_point import fill_point
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 WATCHES_MAX: Final = 200
 """Each costs some milliseconds a frame."""
+TYPES_MAX: Final = 100
 INTERVAL_DEFAULT_S: Final = 1.0
 INTERVAL_MIN_S: Final = 0.1
 INTERVAL_MAX_S: Final = 60.0
@@ -170,6 +172,8 @@ def _set_census(stats: stats_pb2.Stats, census: Census | None) -> None:
         stats.leases_lost = census.leases_lost
         stats.hedges = census.hedges
         stats.paused_types.extend(census.paused_types)
+        _set_types(stats, census)
+        _set_limits(stats, census)
         fill_duration(stats.wasted, census.wasted_ms)
         for mode in sorted(census.groups.keys() | census.groups_ended.keys()):
             figures = stats.collaborations_by_mode[mode]
@@ -178,6 +182,32 @@ def _set_census(stats: stats_pb2.Stats, census: Census | None) -> None:
             figures.completed = ended.get(TaskState.COMPLETED, 0)
             figures.failed = ended.get(TaskState.FAILED, 0)
             figures.cancelled = ended.get(TaskState.CANCELLED, 0)
+
+
+def _set_types(stats: stats_pb2.Stats, census: Census) -> None:
+    paused = set(census.paused_types)
+    types = {name: census.types.get(name) or TypeCensus() for name in {*census.types, *paused}}
+    shown = nlargest(TYPES_MAX, types, key=lambda name: (name in paused, types[name].live))
+    for name in sorted(shown):
+        counts = types[name]
+        stats.types.add(
+            type=name,
+            pending=counts.pending,
+            queued=counts.queued,
+            running=counts.running,
+            unserved=counts.unserved,
+            paused=name in paused,
+        )
+
+
+def _set_limits(stats: stats_pb2.Stats, census: Census) -> None:
+    for limit in census.limits:
+        shown = stats.limits.add()
+        for name in LimitCensus.__struct_fields__:
+            if name != "window_ms":
+                setattr(shown, name, getattr(limit, name))
+        if limit.window_ms:
+            fill_duration(shown.window, limit.window_ms)
 
 
 def _set_rates(message: stats_pb2.Rates, rate: Rate, now_s: float) -> None:

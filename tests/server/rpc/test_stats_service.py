@@ -11,7 +11,7 @@ from tests.support.runtime import until
 from upbeat.v1 import stats_pb2, stats_service_pb2
 from upbeat_server.clock import SystemClock
 from upbeat_server.engine import reasons
-from upbeat_server.engine.census import BusCensus, Census
+from upbeat_server.engine.census import BusCensus, Census, LimitCensus, TypeCensus
 from upbeat_server.engine.model import Attempt, AttemptOutcome, TaskRecord, TaskSpec, TaskState
 from upbeat_server.engine.queue import Signature
 from upbeat_server.engine.task import Task
@@ -40,7 +40,9 @@ COUNTED = Census(
     hedges=4,
     wasted_ms=1_500,
     bus=BusCensus(9, 8, 7, 6, 5, 4, 3, 2, 1),
+    types={"work": TypeCensus(1, 2, 3, 1)},
     paused_types=("echo",),
+    limits=(LimitCensus("key", 5, 2, 2, 0.5, 1, 1, 2_000, True),),
 )
 
 
@@ -145,6 +147,34 @@ async def test_the_bus_is_counted(service: StatsService) -> None:
     bus = (await stats_of(service)).bus
     assert [figure for _, figure in bus.ListFields()] == [9, 8, 7, 6, 5, 4, 3, 2, 1]
     assert (bus.published, bus.redelivered, bus.dead_lettered, bus.dead_letters) == (9, 6, 5, 1)
+
+
+async def test_types_with_tasks_and_paused_ones_are_told(service: StatsService) -> None:
+    types = (await stats_of(service)).types
+    told = [(of.type, of.pending, of.queued, of.running, of.unserved, of.paused) for of in types]
+    assert told == [("echo", 0, 0, 0, 0, True), ("work", 1, 2, 3, 1, False)]
+
+
+async def test_of_too_many_types_the_paused_and_the_busy_ones_are_told(
+    service: StatsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stats_service, "TYPES_MAX", 2)
+    monkeypatch.setattr(
+        COUNTED, "types", {"few": TypeCensus(1), "many": TypeCensus(9), "some": TypeCensus(5)}
+    )
+    assert [of.type for of in (await stats_of(service)).types] == ["echo", "many"]
+
+
+async def test_what_is_used_of_limits_is_told(service: StatsService) -> None:
+    (limit,) = (await stats_of(service)).limits
+    assert (limit.key, limit.tasks, limit.running, limit.max_running, limit.per_second) == (
+        "key",
+        5,
+        2,
+        2,
+        0.5,
+    )
+    assert (limit.starts, limit.starts_max, limit.window.seconds, limit.exhausted) == (1, 1, 2, True)
 
 
 async def test_no_field_of_the_contract_is_left_out(service: StatsService) -> None:
