@@ -92,6 +92,27 @@ def test_a_drained_agent_finishes_what_it_has(visit: Visit, stage: Stage, up: Ca
     assert up.get(task).state.name == "COMPLETED"
 
 
+def test_a_type_is_paused_only_when_it_is_confirmed_and_resumed(visit: Visit, up: Caller) -> None:
+    waiting = up.submit("read/mail", {})
+    page = visit.go("overview")
+    row = page.get_by_role("row").filter(has_text="read/mail")
+    expect(row).to_contain_text("no agent for 1")
+    row.get_by_role("button", name="Pause read/mail").click()
+    expect(page.get_by_role("dialog")).to_contain_text("1 task now in the queue")
+    visit.keep("pause")
+    page.get_by_role("button", name="Back").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(row.locator(".badge")).to_have_count(0)
+    row.get_by_role("button", name="Pause read/mail").click()
+    page.get_by_role("button", name="Pause it").click()
+    expect(page.locator(".toast")).to_contain_text("wait now")
+    expect(row.locator(".badge")).to_have_text("Paused")
+    up.cancel(waiting)
+    row.get_by_role("button", name="Resume read/mail").click()
+    expect(page.locator(".toast").last).to_contain_text("handed out again")
+    expect(row).to_have_count(0)
+
+
 def test_dead_letters_are_read_delivered_again_and_dropped(visit: Visit, up: Caller) -> None:
     up.subscribe("tickets", "auditor")
     for number in range(2):

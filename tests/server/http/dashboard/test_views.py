@@ -56,6 +56,22 @@ def test_the_overview_shows_how_it_was_as_soon_as_it_opens(visit: Visit) -> None
     visit.keep("overview")
 
 
+def test_the_overview_shows_what_is_used_of_limits(visit: Visit, stage: Stage) -> None:
+    limit = upbeat.Limit("openai", max_running=1, per_second=100)
+    with stage.caller() as up:
+        tasks = [up.submit("hold", number, limits=[limit]) for number in range(3)]
+        page = visit.go("overview")
+        row = page.get_by_role("row").filter(has_text="openai")
+        expect(row).to_contain_text("1 of 1")
+        expect(row).to_contain_text("of 100 in 1.00 s")
+        expect(row.locator(".badge")).to_have_text("Used up")
+        row.scroll_into_view_if_needed()
+        visit.keep("limits")
+        for task in tasks:
+            up.cancel(task)
+    expect(row).to_have_count(0)
+
+
 def test_the_overview_follows_what_happens(visit: Visit, stage: Stage) -> None:
     page = visit.go()
     row = page.locator(".panel tr", has_text="Completed")

@@ -9,6 +9,7 @@ import { empty, loading, troubleOf } from "../parts/notices.js";
 import { segmented } from "../parts/segmented.js";
 import { compact, count, duration, number, rate, seconds } from "../text/units.js";
 import { PRIORITIES } from "../text/words.js";
+import { limits, types } from "./demand_tables.js";
 import { collaborations, engine, queue, states } from "./overview_tables.js";
 
 const WINDOWS = { "5m": ["5 min", 300], "15m": ["15 min", 900], "1h": ["1 h", 3_600] };
@@ -76,7 +77,8 @@ export class OverviewPage {
         ${this.#charts.map(({ chart }) => chart.render())}
       </section>
       <section class="panels">
-        ${queue(stats, this.#app.route)} ${states(stats, this.#app.route)} ${engine(stats)} ${collaborations(stats)}
+        ${queue(stats, this.#app.route)} ${states(stats, this.#app.route)} ${types(stats, this.#app)}
+        ${limits(stats)} ${engine(stats)} ${collaborations(stats)}
       </section>`;
   }
 

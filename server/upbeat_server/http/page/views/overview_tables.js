@@ -101,6 +101,6 @@ export function engine(stats) {
   );
 }
 
-function panel(title, content) {
+export function panel(title, content) {
   return html`<section class="panel"><h2>${title}</h2>${content}</section>`;
 }
