@@ -85,10 +85,16 @@ class Attempt:
 
     def _start_task(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run_async(), name=f"upbeat-{self.lease_id}")
+        self._task.add_done_callback(self._end_unbegun)
 
     def _cancel_task(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+    def _end_unbegun(self, task: asyncio.Task[None]) -> None:
+        """Report what was stopped before its first step: none of its code ran, not even ``except``."""
+        if task.cancelled():
+            self._done(self._failed(asyncio.CancelledError()))
 
     async def _run_async(self) -> None:
         try:
