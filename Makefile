@@ -107,7 +107,7 @@ talk: .venv/dev.stamp build/stubs.sha256 ## Cut and kill amid MESSAGES (10000) b
 
 schemathesis: .venv/dev.stamp build/stubs.sha256 ## Try requests of all kinds that /openapi.json allows and does not (EXAMPLES=100)
 	SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),100) .venv/bin/python -m pytest -o timeout=3600 \
-		-o faulthandler_timeout=0 tests/server/http/test_schemathesis.py $(ARGS)
+		-o faulthandler_timeout=0 -vv tests/server/http/test_schemathesis.py $(ARGS)
 
 soak: .venv/dev.stamp build/stubs.sha256 ## Load a server with churn and see whether it levels off (MINUTES=10)
 	.venv/bin/python -m tests.soak --minutes $(or $(MINUTES),10) $(ARGS)
