@@ -33,6 +33,7 @@ from upbeat.v1.agent_service_pb2 import (
 )
 
 HEADS = ("AGENT", "NAME", "STATE!", "SLOTS#", "DONE#", "FAILED#", "SEEN#", "CAPABILITIES", "LABELS")
+_LEAST = ("LABELS", "NAME", "FAILED", "SEEN", "CAPABILITIES", "DONE", "SLOTS")
 _PAGE_SIZE = 1000
 
 AgentIdArgument = Annotated[
@@ -101,7 +102,7 @@ def list_agents(
     if screen.as_json:
         screen.document({"agents": [document(agent) for agent in agents]})
     elif agents:
-        screen.table(HEADS, (agent_row(agent) for agent in agents))
+        screen.table(HEADS, (agent_row(agent) for agent in agents), least=_LEAST)
     else:
         screen.say("no agents match" if states or capability else "no agents yet", style="dim")
     if is_more:

@@ -28,6 +28,7 @@ from upbeat.v1.message_service_pb2 import (
 from upbeat.v1.payload_pb2 import Payload
 
 HEADS = ("ID", "TOPIC", "SUBSCRIBER", "PUBLISHER", "ATTEMPTS#", "DIED", "REASON", "MESSAGE")
+_LEAST = ("PUBLISHER", "ATTEMPTS", "DIED", "SUBSCRIBER", "REASON", "TOPIC")
 _PAGE_SIZE = 1_000
 
 TopicArgument = Annotated[str, typer.Argument(metavar="TOPIC", help="The topic.")]
@@ -163,7 +164,7 @@ def dead_letters(
     if screen.as_json:
         screen.document({"dead_letters": [document(letter) for letter in letters]})
     elif letters:
-        screen.table(HEADS, (_row(letter) for letter in letters))
+        screen.table(HEADS, (_row(letter) for letter in letters), least=_LEAST)
     else:
         screen.say("no dead letters", style="dim")
 

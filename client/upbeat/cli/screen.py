@@ -25,6 +25,8 @@ from upbeat.cli.formats import visible
 
 Cell = str | Text
 _PIPE_WIDTH = 4096
+_TEXT_WIDTH = 16
+_GAP = 2
 
 STATE_STYLES = {
     "PENDING": "dim",
@@ -107,8 +109,17 @@ class Screen:
         for row in captured.get().splitlines():
             write_line(row.rstrip())
 
-    def table(self, heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-        """Rows under heads; see ``columns``."""
+    def table(
+        self, heads: Sequence[str], rows: Iterable[Sequence[Cell]], *, least: Sequence[str] = ()
+    ) -> None:
+        """Rows under heads; see ``columns``.
+
+        ``least`` names columns that are left out of a terminal that is too narrow, in this order.
+        """
+        if self.out.is_terminal and least:
+            every = list(rows)
+            kept = fitting(heads, every, self.out.width, least)
+            heads, rows = [heads[number] for number in kept], ([row[at] for at in kept] for row in every)
         self.show(columns(heads, rows))
 
     def facts(self, pairs: Iterable[tuple[str, Cell]], *, indent: int = 0) -> None:
@@ -141,13 +152,35 @@ def _indented(text: str) -> str:
     return visible(text, lines=True).replace("\n", "\n  ")
 
 
+def fitting(
+    heads: Sequence[str], rows: Iterable[Sequence[Cell]], width: int, least: Sequence[str]
+) -> list[int]:
+    """The columns that there is room for when those of ``least`` are left out, in their order.
+
+    A text has room where ``_TEXT_WIDTH`` of it can be seen.
+    """
+    needed = [len(head.rstrip("#!")) for head in heads]
+    for row in rows:
+        needed = [max(most, len(cell)) for most, cell in zip(needed, row, strict=True)]
+    for position, head in enumerate(heads[1:], 1):
+        if not head.endswith(("#", "!")):
+            needed[position] = min(needed[position], _TEXT_WIDTH)
+    kept = list(range(len(heads)))
+    names = [head.rstrip("#!") for head in heads]
+    for name in least:
+        if sum(needed[number] + _GAP for number in kept) - _GAP <= width:
+            break
+        kept.remove(names.index(name))
+    return kept
+
+
 def columns(heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
     """A table of plain columns.
 
     Where it does not fit, texts are cut, the longest first; the first column, those
     of numbers (a head that ends with #) and those whose head ends with ! stay whole.
     """
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold", show_edge=False)
     for position, head in enumerate(heads):
         is_number = head.endswith("#")
         table.add_column(

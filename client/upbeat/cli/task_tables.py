@@ -29,6 +29,8 @@ from upbeat.v1.task_spec_pb2 import Priority, TaskSpec
 
 FINISHED = frozenset((Task.STATE_COMPLETED, Task.STATE_FAILED, Task.STATE_CANCELLED))
 LIST_HEADS = ("TASK", "TYPE", "STATE!", "PRIORITY", "TRIES#", "AGE#", "TOOK#", "AGENT", "NOTE")
+LIST_LEAST = ("PRIORITY", "TRIES", "AGENT", "TOOK", "NOTE", "AGE", "TYPE")
+"""What a narrow terminal does without, first to last."""
 _PAYLOAD_BYTES_SHOWN = 16_384
 
 

@@ -17,7 +17,7 @@ from upbeat.cli.options import CommonOptions, grouped
 from upbeat.cli.pauses import pause, resume
 from upbeat.cli.submission import submit
 from upbeat.cli.task_query import QueryOptions, TaskIdArgument
-from upbeat.cli.task_tables import FINISHED, LIST_HEADS, show_explanation, show_task, task_row
+from upbeat.cli.task_tables import FINISHED, LIST_HEADS, LIST_LEAST, show_explanation, show_task, task_row
 from upbeat.cli.tree import tree
 from upbeat.cli.waiting import wait_for_end
 from upbeat.cli.watching import watch
@@ -99,7 +99,7 @@ def list_tasks(
     if screen.as_json:
         screen.document({"tasks": [document(task) for task in tasks]})
     elif tasks:
-        screen.table(LIST_HEADS, (task_row(task) for task in tasks))
+        screen.table(LIST_HEADS, (task_row(task) for task in tasks), least=LIST_LEAST)
     else:
         screen.say("no tasks match" if options.filter else "no tasks yet", style="dim")
         if options.task_type in MODES:

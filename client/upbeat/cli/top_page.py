@@ -24,8 +24,19 @@ HISTORY = 60
 _BAR_WIDTH = 12
 _WIDE = 100
 _ANY_WIDTH = 1 << 30
-_AGENT_COLUMNS = ((50, (0, 1, 3)), (75, (0, 1, 2, 3, 4, 5)), (_ANY_WIDTH, (0, 1, 2, 3, 4, 5, 6)))
-_TASK_COLUMNS = ((50, (0, 1, 2)), (90, (0, 1, 2, 6, 7)), (_ANY_WIDTH, tuple(range(len(LIST_HEADS)))))
+_AGENT_COLUMNS = (
+    (50, (0, 1, 3)),
+    (75, (0, 1, 3, 4)),
+    (90, (0, 1, 2, 3, 4, 5)),
+    (_ANY_WIDTH, (0, 1, 2, 3, 4, 5, 6)),
+)
+_TASK_COLUMNS = (
+    (50, (0, 1, 2)),
+    (70, (0, 1, 2, 6)),
+    (100, (0, 1, 2, 6, 7)),
+    (120, (0, 1, 2, 5, 6, 7)),
+    (_ANY_WIDTH, tuple(range(len(LIST_HEADS)))),
+)
 """Below each width, which columns there are."""
 _SPARKS = "▁▂▃▄▅▆▇█"
 

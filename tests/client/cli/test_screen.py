@@ -7,8 +7,9 @@ import typer
 from rich.console import Console
 
 from tests.support.command_line import EVIL, is_harmless
+from upbeat.cli import agents, bus, task_tables
 from upbeat.cli.failure import ExitCode, Failure
-from upbeat.cli.screen import Screen, columns, stated, write_line
+from upbeat.cli.screen import Screen, columns, fitting, stated, write_line
 
 
 def drawn(width: int, heads: tuple[str, ...], row: tuple[str, ...]) -> list[str]:
@@ -26,6 +27,30 @@ def test_a_narrow_table_cuts_texts_and_keeps_numbers_and_the_first_column() -> N
     assert "CANCELLED" in lines[1]
     assert "123,456" in lines[1]
     assert "…" in lines[1]
+
+
+def kept(width: int) -> list[str]:
+    """The heads of a table that fits."""
+    heads = ("TASK", "TYPE", "STATE!", "AGE#", "NOTE")
+    row = ("0000010000000001", "review", "CANCELLED", "123", "a rather long note about it")
+    return [heads[number] for number in fitting(heads, [row], width, ("AGE", "NOTE", "TYPE"))]
+
+
+def test_a_narrow_table_does_without_what_matters_least() -> None:
+    assert kept(58) == ["TASK", "TYPE", "STATE!", "AGE#", "NOTE"]  # Of the note 16 characters.
+    assert kept(57) == ["TASK", "TYPE", "STATE!", "NOTE"]
+    assert kept(52) == ["TASK", "TYPE", "STATE!"]
+    assert kept(34) == ["TASK", "STATE!"]
+    assert kept(10) == ["TASK", "STATE!"]
+
+
+def test_what_a_table_can_do_without_are_columns_that_it_has() -> None:
+    for heads, least in (
+        (task_tables.LIST_HEADS, task_tables.LIST_LEAST),
+        (agents.HEADS, agents._LEAST),
+        (bus.HEADS, bus._LEAST),
+    ):
+        assert set(least) < {head.rstrip("#!") for head in heads[1:]}
 
 
 def test_a_table_in_a_pipe_is_never_cut(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from rich.console import Console
 
@@ -134,6 +136,19 @@ def test_the_picture_fits_whatever_the_terminal(size: tuple[int, int]) -> None:
         lines = console.render_lines(picture, pad=False)
         assert len(lines) <= max(size[1], 12)
         assert all(sum(piece.cell_length for piece in line) <= size[0] for line in lines)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_narrow_picture_has_fewer_columns_and_none_of_them_cut(width: int) -> None:
+    agent = Agent(agent_id="reviewer-04-of-prod", state=Agent.STATE_DISCONNECTED, slots=64, in_use=12)
+    task = Task(task_id="1" * 16, spec=TaskSpec(type="summarize-document"), state=Task.STATE_RUNNING)
+    task.attempts.append(Attempt(attempt=1, agent_id=agent.agent_id))
+    console = Console(width=width, height=24, file=io.StringIO())
+    console.print(page(View(agents=[agent], running=[task]), Choices(), "here", (width, 24)))
+    assert isinstance(console.file, io.StringIO)
+    picture = console.file.getvalue()
+    assert "12/64" in picture
+    assert "…" not in picture
 
 
 def test_running_tasks_are_told_beside_their_agent() -> None:
