@@ -91,12 +91,14 @@ async def ask(
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", port, ssl=tls, server_hostname="localhost" if tls else None
         )
-        writer.write(request(verb, path, body, {"connection": "close", **headers}))
-        await writer.drain()
-        answer = await _head(reader)
-        body_bytes = await reader.readexactly(int(answer.headers.get("content-length", "0")))
+        try:
+            writer.write(request(verb, path, body, {"connection": "close", **headers}))
+            await writer.drain()
+            answer = await _head(reader)
+            body_bytes = await reader.readexactly(int(answer.headers.get("content-length", "0")))
+        finally:
+            writer.transport.abort()
         answer.body = body_bytes.decode(errors="replace")
-        writer.transport.abort()
     return answer
 
 

@@ -23,6 +23,7 @@ from upbeat_server.config import (
     ServiceSettings,
     Settings,
     StoreSettings,
+    Tls,
 )
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Stage:
     ``release``.
     """
 
-    def __init__(self, auth: Auth | None = None) -> None:
+    def __init__(self, auth: Auth | None = None, tls: Tls | None = None) -> None:
         listen = Listen(grpc="127.0.0.1:0", http="127.0.0.1:0")
         service = ServiceSettings(drain_ms=0)
         # What is not acknowledged is a dead letter soon.
@@ -156,7 +157,9 @@ class Stage:
             service=service,
             engine=engine,
             auth=auth or Auth(),
+            tls=tls or Tls(),
         )
+        self._scheme = "https" if tls else "http"
         self.app = App(settings)
         self._loop = Loop()
         self._agents: list[Agent] = []
@@ -178,7 +181,7 @@ class Stage:
     @property
     def url(self) -> str:
         """Where the page is."""
-        return f"http://127.0.0.1:{self.app.http_port}/"
+        return f"{self._scheme}://127.0.0.1:{self.app.http_port}/"
 
     @property
     def address(self) -> str:
