@@ -89,7 +89,11 @@ class Child:
         self._errors.seek(0)
         # What is around the lines of an exception group says nothing.
         lines = [stripped for line in self._errors if (stripped := line.strip(" |+-\n"))]
-        return lines[-1] if lines else f"ended with exit code {self._process.returncode}"
+        if not lines:
+            return f"ended with exit code {self._process.returncode}"
+        # What an error says may take several lines.
+        named = [number for number, line in enumerate(lines) if "Error: " in line]
+        return " ".join(lines[max(named, default=len(lines) - 1) :])
 
     def __enter__(self) -> Self:
         return self

@@ -37,6 +37,8 @@ def stats_screen(stats: Stats, width: int) -> RenderableType:
         columns(("RATE", "1s#", "1m#", "5m#", "SINCE START#"), _rate_rows(stats)),
         Text(""),
         columns(("TIME", "p50#", "p90#", "p99#", "MAX#", "SAMPLES#"), _time_rows(stats)),
+        *_types(stats),
+        *_limits(stats),
         *_collaborations(stats),
     )
 
@@ -57,9 +59,34 @@ def stats_page(stats: Stats) -> RenderableType:
         columns(("AGENTS", "COUNT#"), _counts(stats.agents_by_state, _AGENT_STATES)),
         Text(""),
         slots_line(stats),
-        *([Text(f"paused {', '.join(map(visible, stats.paused_types))}")] if stats.paused_types else []),
+        *_types(stats),
+        *_limits(stats),
         *_collaborations(stats),
     )
+
+
+def _types(stats: Stats) -> list[RenderableType]:
+    """Unfinished tasks by type, and what is paused."""
+    rows: list[tuple[Cell, ...]] = []
+    for of in stats.types:
+        notes = [Text("paused", style="yellow")] if of.paused else []
+        if of.unserved:
+            notes.append(Text(f"no agent for {count(of.unserved)}", style="red"))
+        counts = (count(number) for number in (of.pending, of.queued, of.running))
+        rows.append((visible(of.type), *counts, Text(", ").join(notes)))
+    return [Text(""), columns(("TYPE", "PENDING#", "QUEUED#", "RUNNING#", "NOTE"), rows)] if rows else []
+
+
+def _limits(stats: Stats) -> list[RenderableType]:
+    """What is used of limits that tasks share."""
+    rows: list[tuple[Cell, ...]] = []
+    for of in stats.limits:
+        running = f"{count(of.running)} of {count(of.max_running)}" if of.max_running else count(of.running)
+        window = elapsed(seconds_of(of.window))
+        starts = f"{count(of.starts)} of {count(of.starts_max)} in {window}" if of.starts_max else NOTHING
+        note = Text("used up", style="yellow") if of.exhausted else Text("")
+        rows.append((visible(of.key), count(of.tasks), running, starts, note))
+    return [Text(""), columns(("LIMIT", "TASKS#", "RUNNING!", "STARTED!", "NOTE"), rows)] if rows else []
 
 
 def _collaborations(stats: Stats) -> list[RenderableType]:

@@ -89,11 +89,24 @@ def test_a_limit_that_does_not_parse_is_told_how_it_is_written(up: CommandLine, 
     assert "max_running" in outcome.err
 
 
+def test_what_is_used_of_limits_is_told(up: CommandLine) -> None:
+    task_id = up(
+        "tasks", "submit", "limited", "{}", "--limit", "key=metered,max_running=5,per_second=2"
+    ).out.strip()
+    told = [line.split() for line in up("stats").out.splitlines() if line.startswith("metered")]
+    assert told == [["metered", "1", "0", "of", "5", "0", "of", "2", "in", "1.0s"]]
+    up("tasks", "cancel", task_id)
+
+
 def test_a_type_is_paused_and_resumed(up: CommandLine) -> None:
     assert up("tasks", "pause", "held", "held/too").out.split() == ["paused", "held,", "held/too"]
     task_id = submitted(up, "held")
     assert "is paused" in up("tasks", "explain", task_id).out
-    assert "paused held, held/too" in up("stats").out
+    told = [line.split() for line in up("stats").out.splitlines() if line.startswith("held")]
+    assert told == [
+        ["held", "0", "1", "0", "paused,", "no", "agent", "for", "1"],
+        ["held/too", "0", "0", "0", "paused"],
+    ]
     assert up("tasks", "resume", "held/too", "-o", "json").document == {"paused_types": ["held"]}
     assert up("tasks", "resume", "held").out.split()[0] == "paused"
     refused = up("tasks", "pause", "no type")
