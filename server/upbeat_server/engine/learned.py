@@ -181,12 +181,20 @@ def _effect_note(effect: Effect) -> EffectNote:
 
 
 def restore(engine: Engine, notes: Iterable[tuple[str, str, bytes]]) -> None:
-    """Take over what was durable; notes of other rooms are passed over. Before any step."""
+    """Take over what was durable; notes of other rooms are passed over. Before any step.
+
+    A damaged note is dropped: what was learned is learned again, and no reason not to open a namespace.
+    """
     predictor, learned = engine.predictor, engine.learned
     found: list[tuple[int, str, str, CellNote | TypeNote | AgentNote]] = []
     for kind, key, value in notes:
-        if kind in KINDS:
+        if kind not in KINDS:
+            continue
+        try:
             note = decode(kind, value)
+        except msgspec.MsgspecError:
+            engine.commands.append(PersistNote(kind, key, None))
+        else:
             found.append((note.at_ms, kind, key, note))
     found.sort(key=lambda entry: (entry[1] != TYPE, *entry[:3]))  # A cell needs its type.
     for at_ms, kind, key, note in found:

@@ -124,3 +124,17 @@ def test_notes_that_are_a_month_old_are_dropped(play: Play) -> None:
     play.restart() >> listening()
     assert play.engine.predictor.cells == {}
     assert play.notes == {}
+
+
+@pytest.mark.parametrize("kind", sorted(learned.KINDS))
+@pytest.mark.parametrize("value", [b"", b"\xff", b"\x93\x01\x02\x03"])
+def test_a_damaged_note_is_dropped_and_the_rest_is_known(play: Play, kind: str, value: bytes) -> None:
+    play >> hello("a1")
+    work(play, "a1", 300, times=3)
+    play.later(learned.WRITE_MS) >> goodbye("a1")
+    play.skip()
+    kept = dict(play.notes)
+    play.notes[kind, "broken"] = value
+    play.restart() >> listening()
+    assert play.engine.predictor.cells["work", "a1"].count == 3
+    assert play.notes == kept
