@@ -15,8 +15,12 @@ from upbeat.v1.task_pb2 import CollaborationResult, Task
 from upbeat.v1.task_spec_pb2 import Collaboration, TaskSpec
 
 MODES = frozenset(
-    ("collaboration", "sequence", "race")
-    + tuple(field.name for field in Collaboration.DESCRIPTOR.oneofs_by_name["mode"].fields)
+    (
+        "collaboration",
+        "sequence",
+        "race",
+        *(field.name for field in Collaboration.DESCRIPTOR.oneofs_by_name["mode"].fields),
+    )
 )
 """What people call collaborations; none of it is a type of tasks."""
 

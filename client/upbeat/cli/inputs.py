@@ -89,7 +89,7 @@ def payload(text: str | None, content_type: str | None) -> Payload:
 
 
 def slip_in_json(given: Payload) -> str:
-    """Where a text stops being JSON that begins like a JSON object or list; "" if nothing points to a slip."""
+    """Where a text that begins like a JSON object or list stops being JSON; "" if it does not begin so."""
     if given.content_type != TEXT_TYPE or not given.data.lstrip().startswith((b"{", b"[")):
         return ""
     try:

@@ -103,7 +103,9 @@ def list_tasks(
     else:
         screen.say("no tasks match" if options.filter else "no tasks yet", style="dim")
         if options.task_type in MODES:
-            screen.say("a collaboration has no type: --roots lists them among what was submitted", style="dim")
+            screen.say(
+                "a collaboration has no type: --roots lists them among what was submitted", style="dim"
+            )
     if is_more:
         screen.say(f"the first {limit:,} of more; --limit 0 lists all", style="dim")
 
