@@ -111,8 +111,8 @@ def collaboration_facts(task: Task, winner: Task | None = None) -> Iterable[tupl
     if result.HasField("winning_value"):
         yield "verdict", value_text(result.winning_value)
     if result.winner_task_id:
-        told = f"  {winner_text(winner)}" if winner is not None else ""
-        yield "winner", result.winner_task_id + told
+        who = f"  {winner_text(winner)}" if winner is not None else ""
+        yield "winner", result.winner_task_id + who
     if result.dissent_task_ids:
         yield "dissent", ", ".join(result.dissent_task_ids)
     if result.completed_items or result.failed_items:

@@ -127,7 +127,7 @@ def test_notes_that_are_a_month_old_are_dropped(play: Play) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(learned.KINDS))
-@pytest.mark.parametrize("value", [b"", b"\xff", b"\x93\x01\x02\x03"])
+@pytest.mark.parametrize("value", [b"", b"\xff", b"text"])
 def test_a_damaged_note_is_dropped_and_the_rest_is_known(play: Play, kind: str, value: bytes) -> None:
     play >> hello("a1")
     work(play, "a1", 300, times=3)
