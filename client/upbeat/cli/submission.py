@@ -87,8 +87,8 @@ def submit(
         raise usage(
             "choose one of TYPE and --file", "a file holds the whole task, its type and input included"
         )
-    if task_type is not None and not options.content_type and (slip := slip_in_json(specs[0].input)):
-        invocation.screen.say(f"the input begins like JSON and is none ({slip}): it is sent as text")
+    if task_type is not None and not options.content_type:
+        _warn_of_slip(invocation, specs[0])
     is_waited = wait or timeout_s is not None
     tasks = _all_submitted(invocation, specs, request_id, is_waited=is_waited)
     if is_waited:
@@ -96,6 +96,12 @@ def submit(
     if invocation.as_json:
         _tell(invocation, tasks)
     return ExitCode.OK
+
+
+def _warn_of_slip(invocation: Invocation, spec: TaskSpec) -> None:
+    slip = slip_in_json(spec.input)
+    if slip:
+        invocation.screen.say(f"the input begins like JSON and is none ({slip}): it is sent as text")
 
 
 def _all_submitted(
