@@ -87,8 +87,7 @@ def submit(
         raise usage(
             "choose one of TYPE and --file", "a file holds the whole task, its type and input included"
         )
-    if task_type is not None and not options.content_type:
-        _warn_of_slip(invocation, specs[0])
+    _warn_of_slip(invocation, specs[0], is_typed=task_type is not None and not options.content_type)
     is_waited = wait or timeout_s is not None
     tasks = _all_submitted(invocation, specs, request_id, is_waited=is_waited)
     if is_waited:
@@ -98,8 +97,9 @@ def submit(
     return ExitCode.OK
 
 
-def _warn_of_slip(invocation: Invocation, spec: TaskSpec) -> None:
-    slip = slip_in_json(spec.input)
+def _warn_of_slip(invocation: Invocation, spec: TaskSpec, *, is_typed: bool) -> None:
+    """Whoever typed an input, and not what it is, is told where it looks like JSON and is none."""
+    slip = slip_in_json(spec.input) if is_typed else ""
     if slip:
         invocation.screen.say(f"the input begins like JSON and is none ({slip}): it is sent as text")
 
