@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from upbeat_server.engine.model import FINISHED, TaskState
+from upbeat_server.engine.model import FINISHED, Priority, TaskState
 from upbeat_server.store.codec import clean_text
 
 if TYPE_CHECKING:
@@ -80,6 +80,15 @@ def _walk(query: TaskQuery, span: Span, bindings: dict[str, int | str]) -> tuple
         return "label.task_id", source, on
     if span.is_end_narrow:
         return task_id, "task indexed by task_end", ""
+    if states == {TaskState.RUNNING}:
+        return task_id, "task indexed by task_running", "task.state = 3"
+    if (
+        states
+        and states <= _UNFINISHED
+        and len(query.priorities) == 1
+        and Priority.NORMAL not in query.priorities
+    ):
+        return task_id, "task indexed by task_priority", "task.end_ms = 0 and task.priority <> 2"
     if states and states <= _UNFINISHED:
         return task_id, "task indexed by task_end", "task.end_ms = 0"
     if states and states <= _UNSUCCESSFUL:

@@ -43,6 +43,21 @@ def explain(connection: apsw.Connection, sql: str, bindings: object) -> str:
             "task USING INDEX task_end (namespace_id=? AND end_ms=? AND task_id>? AND task_id<?)",
         ),
         (
+            TaskQuery(states=(RUNNING,), types=("a",)),
+            WHOLE,
+            "task USING INDEX task_running (namespace_id=? AND task_id>? AND task_id<?)",
+        ),
+        (
+            TaskQuery(states=(QUEUED,), priorities=(3,)),
+            WHOLE,
+            "task USING INDEX task_priority (namespace_id=? AND priority=? AND task_id>? AND task_id<?)",
+        ),
+        (
+            TaskQuery(states=(QUEUED,), priorities=(2,)),
+            WHOLE,
+            "task USING INDEX task_end (namespace_id=? AND end_ms=? AND task_id>? AND task_id<?)",
+        ),
+        (
             TaskQuery(states=(FAILED, CANCELLED)),
             WHOLE,
             "task USING INDEX task_unsuccessful (namespace_id=? AND task_id>? AND task_id<?)",
