@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tests.bench.caller import Load
 from tests.bench.figures import Figure
 from tests.bench.fill import fill, stats_when
-from tests.bench.processes import Busy, Child, resident_bytes, server
+from tests.bench.processes import PATIENCE_S, Busy, Child, resident_bytes, server
 from tests.bench.throughput import ECHO, echo_fleet, steady
 from tests.bench.work import PAYLOAD_BYTES
 
@@ -45,7 +45,7 @@ def agents(terms: Terms) -> Iterator[Figure]:
         yield Figure("agents.10000.throughput", rate, "tasks/s", {"connected": float(AGENTS), **facts})
 
 
-def idle_agents(stack: ExitStack, process: ServerProcess) -> Iterator[Figure]:
+def idle_agents(stack: ExitStack, process: ServerProcess, patience_s: float = PATIENCE_S) -> Iterator[Figure]:
     """Connect agents that nobody needs, until with those that work there are 10,000; the stack ends them."""
     idle = AGENTS - WORKING[0]
     before = resident_bytes(process.pid)
@@ -54,7 +54,7 @@ def idle_agents(stack: ExitStack, process: ServerProcess) -> Iterator[Figure]:
     terms = (process.address, idle // AGENT_PROCESSES, 1, "--offers", "rest", "--streams", STREAMS)
     # They connect at the same time: nobody is waited for before all have been started.
     fleets = [
-        stack.enter_context(Child(ECHO, *terms, "--prefix", f"idle-{number}"))
+        stack.enter_context(Child(ECHO, *terms, "--prefix", f"idle-{number}", patience_s=patience_s))
         for number in range(AGENT_PROCESSES)
     ]
     for fleet in fleets:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from tests.bench.caller import Load
 from tests.bench.figures import Figure
-from tests.bench.processes import Busy, Child, agents_process, server
+from tests.bench.processes import PATIENCE_S, Busy, Child, agents_process, server
 from tests.bench.work import FAIRNESS_KEYS
 from tests.support.server_process import free_port
 
@@ -31,14 +31,16 @@ SAMPLE_S = 0.25
 
 
 @contextmanager
-def echo_fleet(address: str, agents: int, slots: int, *options: object) -> Iterator[list[Child]]:
+def echo_fleet(
+    address: str, agents: int, slots: int, *options: object, patience_s: float = PATIENCE_S
+) -> Iterator[list[Child]]:
     """Echo agents that are all connected, in as many processes as they need."""
     processes = -(-agents // AGENTS_A_PROCESS)
     with ExitStack() as stack:
         fleet = []
         for number in range(processes):
             terms = (agents // processes, slots, "--prefix", f"echo-{number}", *options)
-            fleet.append(stack.enter_context(agents_process(ECHO, address, *terms)))
+            fleet.append(stack.enter_context(agents_process(ECHO, address, *terms, patience_s=patience_s)))
         yield fleet
 
 
