@@ -18,7 +18,7 @@ from tests.server.http.site import Site, running
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "0"))
 LEFT_OUT = ("WatchTasks", "WatchAgents", "WatchStats")
 NESTED = ("SubmitTask", "BatchSubmitTasks")
-"""Specs hold specs: to go through all of their values systematically takes for ever."""
+"""Specs hold specs: to go through all of their values systematically does not end within minutes."""
 
 WAIT_MS = 50
 
