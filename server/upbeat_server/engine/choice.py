@@ -46,7 +46,7 @@ class Choice(Protocol):
     def pick(self, task: Task, candidates: list[Agent], now_ms: int) -> Agent | None:
         """One of ``candidates``, which is not empty; None: the task had better wait for another agent."""
 
-    def is_out(self, task_type: str, agent_id: str) -> bool:
+    def is_out(self, task_type: str, agent: Agent) -> bool:
         """Whether the agent gets nothing of a type but a probe now and then."""
 
     def explain(self, task: Task, agent: Agent) -> str:
@@ -112,7 +112,7 @@ class Policy:
         """What sets a policy apart."""
         raise NotImplementedError
 
-    def is_out(self, task_type: str, agent_id: str) -> bool:  # noqa: ARG002 - others learn who fails.
+    def is_out(self, task_type: str, agent: Agent) -> bool:  # noqa: ARG002 - others learn who fails.
         """See Choice."""
         return False
 

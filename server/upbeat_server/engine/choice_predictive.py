@@ -2,9 +2,9 @@
 
 What counts is the time until a task is done: the expected run on the agent, longer by what has to be
 tried again where attempts fail. Agents that are much worse at a type than others (``slow_factor``), because
-they are slow or because they fail, are *out* for it: they get a probe now and then, one at a time, and are
-in again when the probes say so. A task is held when a busy agent should finish it sooner by ``hold_factor``
-than the best free one would - for a while, and only while few tasks wait.
+they are slow or because they fail, are *out* for it: they get a probe now and then, one at a time and short
+as work of the type goes, and are in again when the probes say so. A task is held when a busy agent should
+finish it sooner by ``hold_factor`` than the best free one would - for a while, and only while few tasks wait.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from upbeat_server.engine.choice import LeastLoaded
 from upbeat_server.engine.model import AgentState, SideEffects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from upbeat_server.engine.agent import Agent
     from upbeat_server.engine.effects import Level
@@ -31,7 +31,15 @@ if TYPE_CHECKING:
 LOAD_WEIGHT = 0.1
 """What a full agent loses to an idle one, in log space: equals share the work."""
 
-FAILING_MOST = 0.999
+FAILING_MOST = 0.98
+"""Beyond it agents are alike: where all of a type fails, what is left is chance."""
+
+PROBE_LONGER = 0.1
+"""By how much, in log space, a probe may be expected to take longer than usual work of its type."""
+
+PROBE_LATE_TURNS = 10
+"""A probe that is late by so many times ``probe_turns`` is made with whatever comes."""
+
 BUSY_LOOKED_AT_MAX = 64
 HOLD_WORTH_MS = 250.0
 """Runs that are shorter are not worth a wait."""
@@ -50,26 +58,66 @@ class Reasons(msgspec.Struct, frozen=True, gc=False):
 
 
 class Predictive(LeastLoaded):
-    """See above. Least loaded for tiny tasks, and while nothing is known of a type."""
+    """See above. The least loaded that is not out for tiny tasks, and while nothing is known of a type."""
 
     def __init__(self, fleet: Fleet, predictor: Predictor, rules: ChoiceRules) -> None:
         super().__init__(fleet, predictor)
         self._rules = rules
         self._log_slow = log(rules.slow_factor)
         self._picks = 0
+        self._sound_one: Agent | None = None  # The only candidate of the last task, if it is not out.
 
     def candidates(self, task: Task) -> list[Agent]:
-        """See Choice."""
-        if self._is_tiny(task.spec.type):
-            return self._fleet.candidates(task.signature)
+        """See Choice. If the least loaded is out (it fails at once), others are wanted."""
+        self._sound_one = None
+        task_type = task.spec.type
+        if self._is_tiny(task_type):
+            found = self._fleet.candidates(task.signature)
+            level = self._predictor.levels.get(task_type)
+            if len(found) == 1 and (level is None or not self._is_out(task_type, level, found[0])):
+                self._sound_one = found[0]
+                return found
+            if level is None or self._sound(task_type, level, found):
+                return found
         return self._fleet.sample(task.signature)
 
     def pick(self, task: Task, candidates: list[Agent], now_ms: int) -> Agent | None:
         """See Choice."""
-        spec = task.spec
-        level = self._predictor.levels.get(spec.type)
-        if level is None or not level.runs or self._is_tiny(spec.type):
+        if len(candidates) == 1 and candidates[0] is self._sound_one:
+            self._picks += 1
+            candidates[0].probe_due = self._picks + self._rules.probe_turns
             return super().pick(task, candidates, now_ms)
+        level = self._predictor.levels.get(task.spec.type)
+        if level is None:
+            return super().pick(task, candidates, now_ms)
+        if not level.runs or self._is_tiny(task.spec.type):
+            return self._pick_by_load(task, candidates, level, now_ms)
+        return self._pick_by_value(task, candidates, level, now_ms)
+
+    def _pick_by_load(self, task: Task, candidates: list[Agent], level: Level, now_ms: int) -> Agent | None:
+        """Of the agents that are not out the least loaded; a probe is one task and no chunk."""
+        spec = task.spec
+        self._picks += 1
+        sound = self._sound(spec.type, level, candidates)
+        if len(sound) < len(candidates):
+            log_ms = level.expected(spec.size_hint)
+            for agent in candidates:
+                if agent not in sound and self._is_probe(task, agent, level, log_ms):
+                    ms = self._predictor.run_ms(spec.type, agent.agent_id, spec.size_hint)
+                    return self._take(task, agent, Reasons(ms, 0.0, 0, is_probe=True))
+        if not sound:
+            if self._may_hold(task, now_ms) and (awaited := self._one_in(task, level)) is not None:
+                _hold(task, awaited, now_ms)
+                return None
+            sound = [min(candidates, key=lambda agent: self._value(spec.type, agent.agent_id))]
+        picked = super().pick(task, sound, now_ms)
+        if picked is not None:
+            picked.probe_due = self._picks + self._rules.probe_turns
+        return picked
+
+    def _pick_by_value(self, task: Task, candidates: list[Agent], level: Level, now_ms: int) -> Agent | None:
+        """The agent that should be done first, or None for one that is busy and will be sooner."""
+        spec = task.spec
         self._picks += 1
         log_ms = level.expected(spec.size_hint)
         out_from = self._out_from(level)
@@ -79,7 +127,7 @@ class Predictive(LeastLoaded):
         for agent in candidates:
             value = self._value(spec.type, agent.agent_id)
             if value > out_from:
-                if self._is_probe(task, agent):
+                if self._is_probe(task, agent, level, log_ms):
                     return self._take(task, agent, Reasons(exp(log_ms + value), 0.0, 0, is_probe=True))
                 if value < least_bad_value:
                     least_bad, least_bad_value = agent, value
@@ -90,7 +138,7 @@ class Predictive(LeastLoaded):
             elif value < next_value:
                 next_value = value
         if best is None:
-            if self._may_hold(task, now_ms) and (awaited := self._one_in(task, out_from)) is not None:
+            if self._may_hold(task, now_ms) and (awaited := self._one_in(task, level)) is not None:
                 _hold(task, awaited, now_ms)
                 return None
             best, best_value, next_value = least_bad, least_bad_value, out_from + 1e9
@@ -104,10 +152,19 @@ class Predictive(LeastLoaded):
         held_ms = now_ms - task.held_since_ms if task.held_since_ms else 0
         return self._take(task, best, Reasons(exp(log_ms + best_value), next_ms, held_ms))
 
-    def is_out(self, task_type: str, agent_id: str) -> bool:
+    def is_out(self, task_type: str, agent: Agent) -> bool:
         """See Choice."""
         level = self._predictor.levels.get(task_type)
-        return level is not None and self._value(task_type, agent_id) > self._out_from(level)
+        return level is not None and self._is_out(task_type, level, agent)
+
+    def _is_out(self, task_type: str, level: Level, agent: Agent) -> bool:
+        return self._value(task_type, agent.agent_id) > (
+            self._out_from(level) if level.failing else self._log_slow
+        )
+
+    def _sound(self, task_type: str, level: Level, agents: Iterable[Agent]) -> list[Agent]:
+        """Those that are not out for a type."""
+        return [agent for agent in agents if not self._is_out(task_type, level, agent)]
 
     def _value(self, task_type: str, agent_id: str) -> float:
         """By how much the agent needs longer than an average one until such a task is done, in log space."""
@@ -125,11 +182,18 @@ class Predictive(LeastLoaded):
         """From which value on an agent is out: where a type fails everywhere, nobody is for failing."""
         return self._log_slow - log(1 - min(level.failing, FAILING_MOST))
 
-    def _is_probe(self, task: Task, agent: Agent) -> bool:
-        """Whether an agent that is out gets this task to show what it can do now."""
-        if agent.leases or self._picks < agent.probe_due or task.record.attempt:
+    def _is_probe(self, task: Task, agent: Agent, level: Level, log_ms: float) -> bool:
+        """Whether an agent that is out gets this task to show what it can do now.
+
+        Work that is long for its type would wait long for what a shorter task shows as well, so it is spared
+        until the probe is so late that it seems there is none shorter.
+        """
+        late_turns = self._picks - agent.probe_due
+        if agent.leases or late_turns < 0 or task.record.attempt or task.spec.side_effects == UNSAFE:
             return False
-        return task.spec.side_effects != UNSAFE
+        if log_ms <= level.log_ms + PROBE_LONGER:
+            return True
+        return late_turns >= PROBE_LATE_TURNS * self._rules.probe_turns
 
     def _take(self, task: Task, agent: Agent, reasons: Reasons) -> Agent:
         agent.probe_due = self._picks + self._rules.probe_turns
@@ -149,10 +213,10 @@ class Predictive(LeastLoaded):
             if agent.state is CONNECTED and 0 < agent.slots <= len(agent.leases):
                 yield agent
 
-    def _one_in(self, task: Task, out_from: float) -> Agent | None:
+    def _one_in(self, task: Task, level: Level) -> Agent | None:
         """An agent that is not out and will be free some time."""
         for agent in self._busy(task):
-            if self._value(task.spec.type, agent.agent_id) <= out_from:
+            if not self._is_out(task.spec.type, level, agent):
                 return agent
         return None
 

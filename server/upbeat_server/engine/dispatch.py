@@ -99,7 +99,7 @@ def _sticky(engine: Engine, task: Task, now_ms: int) -> Agent | None:
     """The agent that the task's sticky key prefers; None if there is none that may get it now."""
     task.is_sticky = False
     agent = engine.sticky.agent_of(task)
-    if agent is None or engine.choice.is_out(task.spec.type, agent.agent_id):
+    if agent is None or engine.choice.is_out(task.spec.type, agent):
         return None
     if agent.agent_id in _unwilling(task, now_ms).union(task.record.failed_agents):
         return None

@@ -168,7 +168,9 @@ class Stage:
         choice = self.engine.choice
         if agent in self._fleet.shape.slow_in_the_middle and isinstance(choice, Predictive):
             seen = self.outcome.out_ms.setdefault(agent, [])
-            is_out = any(choice.is_out(kind, f"agent-{agent}") for kind in self._kinds)
+            is_out = any(
+                choice.is_out(kind, self.engine.fleet.agents[f"agent-{agent}"]) for kind in self._kinds
+            )
             if is_out != bool(len(seen) % 2):
                 seen.append(now_ms)
 

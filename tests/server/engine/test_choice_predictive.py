@@ -1,0 +1,143 @@
+"""The default policy: agents that are out, the probes that they get, and work that waits for a better one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.lines import failure, hello, result, submit
+from tests.support.play import Play
+from upbeat_server.engine.choice_predictive import PROBE_LATE_TURNS
+from upbeat_server.engine.limits import ChoiceRules, Graces, Limits
+from upbeat_server.engine.model import RetryPolicy, SideEffects
+
+AGENTS = ("a1", "a2", "a3", "a4")
+PROBE_TURNS = 8
+ONCE = RetryPolicy(max_attempts=1)
+DAY_MS = 86_400_000
+TINY_MS, LONG_MS = 1.0, 1_000.0
+
+
+@pytest.fixture
+def probed() -> Iterator[Play]:
+    """Four agents of one slot; one that is out is probed with one task of eight."""
+    silent = Graces(suspect_after_ms=DAY_MS, lease_timeout_ms=DAY_MS, ack_timeout_ms=DAY_MS)
+    play = Play(Limits(graces=silent, choice=ChoiceRules(probe_turns=PROBE_TURNS)))
+    for agent in AGENTS:
+        play >> hello(agent)
+    yield play.skip()
+    play.over()
+
+
+def know(play: Play, ms: float, runs: int = 40, size: float = 0.0, **times: float) -> None:
+    """Everybody has done work of that length; ``times`` says by how much some are slower."""
+    predictor = play.engine.predictor
+    for _ in range(runs):
+        for agent in AGENTS:
+            predictor.learn("work", agent, ms * times.get(agent, 1.0), completed=True, beside=1, size=size)
+
+
+def break_down(play: Play, agent: str, attempts: int = 20) -> None:
+    """What the agent is given fails."""
+    for _ in range(attempts):
+        play.engine.predictor.learn("work", agent, 1.0, completed=False)
+
+
+def hand_out(play: Play, ms: float, *, failing: str = "", **fields: Any) -> str:
+    """One task, which takes so long or fails at once; answers whose it was."""
+    name = f"t{len(play.answers)}"
+    play >> submit(name, retry=ONCE, **fields)
+    agent = play.holders[play.lease(f"{name}.1")]
+    if agent == failing:
+        play >> failure(f"{name}.1")
+    else:
+        play.later(int(ms)) >> result(f"{name}.1")
+    play.skip()
+    return agent
+
+
+def out(play: Play) -> list[str]:
+    """Who is out."""
+    choice: Any = play.engine.choice
+    return [agent for agent in AGENTS if choice.is_out("work", play.agent(agent))]
+
+
+@pytest.mark.parametrize("ms", [TINY_MS, LONG_MS])
+def test_an_agent_that_fails_at_once_is_soon_left_alone(probed: Play, ms: float) -> None:
+    know(probed, ms)
+    drawn = Counter(hand_out(probed, ms, failing="a1") for _ in range(200))
+    assert drawn["a1"] <= 20 + 200 // PROBE_TURNS
+
+
+def test_so_is_one_that_fails_before_anything_is_known(probed: Play) -> None:
+    drawn = Counter(hand_out(probed, LONG_MS, failing="a1") for _ in range(200))
+    assert drawn["a1"] <= 20 + 200 // PROBE_TURNS
+
+
+@pytest.mark.parametrize("ms", [TINY_MS, LONG_MS])
+def test_an_agent_that_is_out_gets_one_of_so_many(probed: Play, ms: float) -> None:
+    know(probed, ms)
+    break_down(probed, "a1")
+    drawn = Counter(hand_out(probed, ms, failing="a1") for _ in range(10 * PROBE_TURNS))
+    assert drawn["a1"] == 10
+
+
+@pytest.mark.parametrize("ms", [TINY_MS, LONG_MS])
+def test_one_that_recovers_comes_back_by_its_probes(probed: Play, ms: float) -> None:
+    know(probed, ms)
+    break_down(probed, "a1")
+    tasks = 0
+    while out(probed):
+        hand_out(probed, ms)
+        tasks += 1
+    assert tasks <= 20 * PROBE_TURNS
+
+
+def test_a_probe_of_tiny_work_is_one_task_and_no_chunk(probed: Play) -> None:
+    probed >> hello("a1", slots=9) >> hello("a2", slots=9)
+    know(probed, TINY_MS)
+    break_down(probed, "a1")
+    probed.together(*(submit(f"t{number}") for number in range(5)))
+    assert Counter(probed.holders.values()) == {"a1": 1, "a2": 4}
+    probed.skip()
+
+
+def test_tiny_work_goes_to_one_that_is_out_when_there_is_no_other(probed: Play) -> None:
+    know(probed, TINY_MS)
+    break_down(probed, "a1")
+    break_down(probed, "a2", 10)
+    for agent in ("a3", "a4"):
+        probed >> hello(agent, offers=("other",))
+    drawn = [hand_out(probed, TINY_MS, failing="a1") for _ in range(4)]
+    assert drawn == ["a1", "a2", "a2", "a2"]  # The first one is a probe.
+
+
+def test_work_that_is_long_for_its_type_is_no_probe_until_it_is_late(probed: Play) -> None:
+    know(probed, LONG_MS, size=10.0, a1=9.0)
+    know(probed, 10 * LONG_MS, size=100.0, a1=9.0)
+    for size, turns in ((10.0, 0), (100.0, PROBE_LATE_TURNS * PROBE_TURNS)):
+        while hand_out(probed, LONG_MS, failing="a1", size_hint=10.0) != "a1":
+            pass
+        passed = 0
+        while hand_out(probed, size * LONG_MS / 10, failing="a1", size_hint=size) != "a1":
+            passed += 1
+        assert passed == PROBE_TURNS - 1 + turns
+
+
+@pytest.mark.parametrize("ms", [TINY_MS, LONG_MS])
+def test_what_must_not_be_done_twice_is_no_probe(probed: Play, ms: float) -> None:
+    know(probed, ms)
+    break_down(probed, "a1")
+    drawn = {hand_out(probed, ms, side_effects=SideEffects.UNSAFE) for _ in range(4 * PROBE_TURNS)}
+    assert "a1" not in drawn
+
+
+def test_where_all_fail_nobody_is_out(probed: Play) -> None:
+    know(probed, TINY_MS)
+    for _ in range(60):
+        for agent in AGENTS:
+            break_down(probed, agent, 1)
+    assert out(probed) == []
