@@ -28,6 +28,8 @@ POLICIES = ("predictive", "least_loaded", "power_of_two", "round_robin", "random
 BOUND, PULL, ORACLE = baselines.BASELINES
 DEFAULT, CHURNED = POLICIES[0], f"{POLICIES[0]}, churn"
 ROWS_MAX = 100_000
+WARM_UP = 0.1
+"""Share of the requests, the first ones, that is replayed and not counted."""
 P99, MEAN, EXTRA = "p99_s", "mean_s", "extra_runs"
 
 # By load: (figure, of what by what, at most).
@@ -43,13 +45,13 @@ GOALS: dict[float, tuple[tuple[str, str, str, float], ...]] = {
 
 
 def figures(latencies_ms: Sequence[int], attempts: int = 0) -> dict[str, float]:
-    """Latencies in seconds, and runs beyond one a request as a share."""
-    seconds = [latency / 1_000 for latency in latencies_ms]
+    """Latencies in seconds after the warm-up, and runs beyond one a request as a share of all."""
+    seconds = [latency / 1_000 for latency in latencies_ms[int(WARM_UP * len(latencies_ms)) :]]
     return {
         "p50_s": percentile(seconds, 0.5),
         P99: percentile(seconds, 0.99),
         MEAN: sum(seconds) / len(seconds),
-        EXTRA: max(0, attempts - len(seconds)) / len(seconds),
+        EXTRA: max(0, attempts - len(latencies_ms)) / len(latencies_ms),
     }
 
 

@@ -1,8 +1,24 @@
 """The simulated fleet: how long which agent takes for a request.
 
 Speeds are the quantiles of their distribution in random order, so that fleets of different seeds differ in
-who is fast and not in what they can do together. The noise of a run belongs to the request: every policy
-meets the same misfortune.
+who is fast and not in what they can do together. Affinities go round: who is good at one type is bad at the
+next. The noise of a run belongs to the request: every policy meets the same misfortune.
+
+Load is the work of all requests by what the slots could do of it in the time of the trace at their speeds.
+That agents are slow is not taken off: with one slow all of the time and one a third of it the fleet has 3 %
+more to do than it says. The first tenth of the requests is not counted. Of the readings that were tried (slow
+agents taken off, speeds left out, affinities dealt at random, noise of each agent, parts of the trace) this
+comes nearest to the figures of a reference simulator. Azure's traces of 2023 as two types, p99 (mean) in
+seconds, medians over the first nine seeds, of which the bound ones at 0.9 spread from 36 to 54:
+
+| load | measure | reference | here |
+|---|---|---:|---:|
+| 0.8 | least loaded, bound at once | 29.4 (5.7) | 31.4 (5.5) |
+| 0.8 | pull workers | 27.6 (5.5) | 30.3 (5.5) |
+| 0.8 | oracle | 16.0 (4.6) | 15.4 (4.5) |
+| 0.9 | least loaded, bound at once | 42.2 (9.4) | 42.2 (9.1) |
+| 0.9 | pull workers | 31.0 | 32.7 (8.7) |
+| 0.9 | oracle | 18.4 | 17.7 (5.5) |
 """
 
 from __future__ import annotations
@@ -76,11 +92,11 @@ class Fleet:
             for place in range(shape.agents)
         ]
         chance.shuffle(self.speeds)
-        self._affinity = {}
-        for kind in sorted({request.type for request in requests}):
-            dealt = [shape.affinities[agent % len(shape.affinities)] for agent in range(shape.agents)]
-            chance.shuffle(dealt)
-            self._affinity[kind] = dealt
+        affinities = shape.affinities
+        self._affinity = {
+            kind: [affinities[(agent + place) % len(affinities)] for agent in range(shape.agents)]
+            for place, kind in enumerate(sorted({request.type for request in requests}))
+        }
         self._work_s = [
             (
                 shape.base_s
@@ -90,22 +106,12 @@ class Fleet:
         ]
         self._noise = [exp(chance.gauss(0, shape.noise_sd)) for _ in requests]
         self._types = [request.type for request in requests]
-        # Load: work that arrives by what all slots do at their speed, slow ones as slow as they are.
-        capacity = shape.slots * sum(
-            speed / self._mean_slowness(agent) for agent, speed in enumerate(self.speeds)
-        )
+        # Load: work that arrives by what all slots do at their speed, as if no agent were slow.
+        capacity = shape.slots * sum(self.speeds)
         self.span_s = sum(self._work_s) / capacity / load
         scale = self.span_s / requests[-1].arrival_s
         self.arrivals_ms = [int(request.arrival_s * scale * 1_000) for request in requests]
         self.third_ms = int(self.span_s * 1_000 / 3)
-
-    def _mean_slowness(self, agent: int) -> float:
-        shape = self.shape
-        if agent in shape.slow:
-            return shape.slowness
-        if agent in shape.slow_in_the_middle:
-            return 1 / (1 - (1 - 1 / shape.slowness) / 3)
-        return 1.0
 
     def is_slow(self, agent: int, now_ms: int) -> bool:
         """Whether the agent is slow just now."""
