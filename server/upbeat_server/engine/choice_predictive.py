@@ -5,6 +5,7 @@ tried again where attempts fail. Agents that are much worse at a type than other
 they are slow or because they fail, are *out* for it: they get a probe now and then, one at a time and short
 as work of the type goes, and are in again when the probes say so. A task is held when a busy agent should
 finish it sooner by ``hold_factor`` than the best free one would - for a while, and only while few tasks wait.
+However many wait, it lets work of another type go first that the agent is better at.
 """
 
 from __future__ import annotations
@@ -33,6 +34,15 @@ LOAD_WEIGHT = 0.1
 
 FAILING_MOST = 0.98
 """Beyond it agents are alike: where all of a type fails, what is left is chance."""
+
+FAILING_OPEN = 0.5
+"""An agent that fails more than this and is out gets no work at all but probes, however much waits."""
+
+LOG_SWAP = log(1.25)
+"""By how much, in log space, an agent has to be better at other work that waits to be left to it."""
+
+OTHERS_LOOKED_AT_MAX = 16
+"""Requirements looked at for such work."""
 
 PROBE_LONGER = 0.1
 """By how much, in log space, a probe may be expected to take longer than usual work of its type."""
@@ -106,10 +116,12 @@ class Predictive(LeastLoaded):
                     ms = self._predictor.run_ms(spec.type, agent.agent_id, spec.size_hint)
                     return self._take(task, agent, Reasons(ms, 0.0, 0, is_probe=True))
         if not sound:
-            if self._may_hold(task, now_ms) and (awaited := self._one_in(task, level)) is not None:
+            least_bad = min(candidates, key=lambda agent: self._value(spec.type, agent.agent_id))
+            awaited = self._better_to_wait_for(task, level, least_bad, now_ms)
+            if awaited is not None:
                 _hold(task, awaited, now_ms)
                 return None
-            sound = [min(candidates, key=lambda agent: self._value(spec.type, agent.agent_id))]
+            sound = [least_bad]
         picked = super().pick(task, sound, now_ms)
         if picked is not None:
             picked.probe_due = self._picks + self._rules.probe_turns
@@ -138,7 +150,8 @@ class Predictive(LeastLoaded):
             elif value < next_value:
                 next_value = value
         if best is None:
-            if self._may_hold(task, now_ms) and (awaited := self._one_in(task, level)) is not None:
+            awaited = self._better_to_wait_for(task, level, least_bad, now_ms)
+            if awaited is not None:
                 _hold(task, awaited, now_ms)
                 return None
             best, best_value, next_value = least_bad, least_bad_value, out_from + 1e9
@@ -148,6 +161,9 @@ class Predictive(LeastLoaded):
             if awaited is not None:
                 _hold(task, awaited, now_ms)
                 return None
+        elif best_value - level.fastest > LOG_SWAP and self._is_better_used(task, best, best_value, now_ms):
+            _hold(task, None, now_ms)
+            return None
         next_ms = exp(log_ms + next_value) if next_value <= out_from else 0.0
         held_ms = now_ms - task.held_since_ms if task.held_since_ms else 0
         return self._take(task, best, Reasons(exp(log_ms + best_value), next_ms, held_ms))
@@ -213,12 +229,53 @@ class Predictive(LeastLoaded):
             if agent.state is CONNECTED and 0 < agent.slots <= len(agent.leases):
                 yield agent
 
-    def _one_in(self, task: Task, level: Level) -> Agent | None:
-        """An agent that is not out and will be free some time."""
-        for agent in self._busy(task):
-            if not self._is_out(task.spec.type, level, agent):
-                return agent
-        return None
+    def _better_to_wait_for(self, task: Task, level: Level, least_bad: Agent, now_ms: int) -> Agent | None:
+        """A busy agent that is not out, if a task that only agents would take that are out waits for one.
+
+        It does as long as it would run on the slow one, so that those are used when there is more work than
+        the others can do; and always if the other choice is one that fails.
+        """
+        task_type, record = task.spec.type, task.record
+        awaited = next(
+            (
+                agent
+                for agent in self._busy(task)
+                if agent.agent_id not in record.failed_agents and not self._is_out(task_type, level, agent)
+            ),
+            None,
+        )
+        cell = self._predictor.cells.get((task_type, least_bad.agent_id))
+        if awaited is None or (cell is not None and cell.failing > FAILING_OPEN and not task.panel):
+            return awaited
+        out_ms = exp(level.expected(task.spec.size_hint) + self._value(task_type, least_bad.agent_id))
+        is_early = now_ms - record.queued_since_ms < max(out_ms, self._rules.hold_ms)
+        return awaited if is_early else None
+
+    def _is_better_used(self, task: Task, agent: Agent, value: float, now_ms: int) -> bool:
+        """Whether the agent is better at work of another type that waits, so that this task lets it go first.
+
+        Of the same class and fairness key, and not much younger. The agent is not idle for it, so it is done
+        however many tasks wait - then above all: it is what keeps agents with what they are good at.
+        """
+        hold_ms = self._rules.hold_ms
+        bin_, profile = task.bin, agent.profile
+        if bin_ is None or profile is None or (task.held_since_ms and now_ms >= task.held_since_ms + hold_ms):
+            return False
+        since_ms = task.record.queued_since_ms + hold_ms
+        for signature in islice(profile.signatures, OTHERS_LOOKED_AT_MAX):
+            lane = signature.lanes.get(bin_.lane.priority)
+            if lane is None or not lane.listed or signature.is_paused:
+                continue
+            if value - self._value(signature.requirement[0], agent.agent_id) <= LOG_SWAP:
+                continue
+            found = lane.first()
+            if found is not None and found[1].record.queued_since_ms <= since_ms:
+                other = found[1]
+                if other.spec.fairness_key == task.spec.fairness_key and not (
+                    other.record.attempt or other.panel
+                ):
+                    return True
+        return False
 
     def _worth_waiting_for(self, task: Task, level: Level, free_ms: float, now_ms: int) -> Agent | None:
         """A busy agent that should be done with it sooner by ``hold_factor`` than the best free one.
@@ -252,9 +309,9 @@ class Predictive(LeastLoaded):
         return words
 
 
-def _hold(task: Task, awaited: Agent, now_ms: int) -> None:
+def _hold(task: Task, awaited: Agent | None, now_ms: int) -> None:
     task.held_since_ms = task.held_since_ms or now_ms
-    task.held_for = awaited.agent_id
+    task.held_for = "" if awaited is None else awaited.agent_id
 
 
 def _wait_ms(agent: Agent, now_ms: int) -> float:

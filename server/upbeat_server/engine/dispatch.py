@@ -81,12 +81,13 @@ def _hand_out(engine: Engine, lane: Lane, task: Task, now_ms: int) -> bool:
                 return False
         agent = choice.pick(task, candidates, now_ms)
         if agent is None:
-            _hold(engine, lane, task)
+            _hold(engine, lane, task, now_ms)
             return False
     if not (agent.turn + agent.index) % engine.limits.ordering.overdue_turn:
         overdue = _overdue_head(engine, agent, now_ms)
         if overdue is not None and overdue is not task:
             task = overdue
+            task.is_sticky = False
             if task.member_of is not None and not _within_budget(engine, task, now_ms):
                 return False
     leases.grant(engine, task, agent, now_ms)
@@ -108,11 +109,14 @@ def _sticky(engine: Engine, task: Task, now_ms: int) -> Agent | None:
     return agent
 
 
-def _hold(engine: Engine, lane: Lane, task: Task) -> None:
+def _hold(engine: Engine, lane: Lane, task: Task, now_ms: int) -> None:
     """The task waits for a better agent, and so does its lane: what comes after it would decide alike."""
     engine.queue.ready[lane.priority].pass_over(lane)
     engine.held[task.signature] = None
-    until_ms = task.held_since_ms + engine.limits.choice.hold_ms
+    hold_ms = engine.limits.choice.hold_ms
+    until_ms = task.held_since_ms + hold_ms
+    if until_ms <= now_ms:
+        until_ms = now_ms + hold_ms  # It waits longer, as it does for one that does not fail.
     engine.turn_wanted_ms = min(engine.turn_wanted_ms or until_ms, until_ms)
 
 

@@ -169,10 +169,13 @@ def _awaited(engine: Engine, task: Task) -> list[Wait]:
     if first is None or not first[1].held_since_ms:
         return []
     head = first[1]
+    if not head.held_for:
+        words = "it lets other work that waits go first, which the free agents are better at"
+        return [Wait(WaitKind.BEHIND_OTHERS, words, 1)]
     if head is task:
         words = f"held for {head.held_for}, which is busy and should still be done sooner than a free agent"
         until_ms = head.held_since_ms + engine.limits.choice.hold_ms
-        return [Wait(WaitKind.AGENT_AWAITED, words, 1, until_ms)]
+        return [Wait(WaitKind.AGENT_AWAITED, words, 1, until_ms if until_ms > engine.clock_ms else 0)]
     words = f"behind task {head.task_id:016x}, which is held for {head.held_for} though others are free"
     return [Wait(WaitKind.BEHIND_OTHERS, words, _ahead(engine, task))]
 

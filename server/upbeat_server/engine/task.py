@@ -85,7 +85,7 @@ class Task:
         self.chosen: Reasons | None = None
         # Since when it waits for a better agent although one is free; 0: it does not.
         self.held_since_ms = 0
-        # The agent that it waits for then, by id; "" before it ever did.
+        # The agent that it waits for then, by id; "" if it left the free ones to other work, or never waited.
         self.held_for = ""
         # Whether its agent was picked because of its sticky key.
         self.is_sticky = False

@@ -141,3 +141,83 @@ def test_where_all_fail_nobody_is_out(probed: Play) -> None:
         for agent in AGENTS:
             break_down(probed, agent, 1)
     assert out(probed) == []
+
+
+def crowded(play: Play, count: int = 20) -> Play:
+    """All that are not out have work, and more waits."""
+    while hand_out(play, LONG_MS, failing="a1") != "a1":
+        pass
+    play.together(*(submit(f"w{number}") for number in range(count)))
+    return play
+
+
+def test_nothing_but_probes_goes_to_one_that_fails_however_much_waits(probed: Play) -> None:
+    know(probed, LONG_MS)
+    break_down(probed, "a1")
+    crowded(probed)
+    assert probed.agent("a1").in_use == 0
+    probed.later(500) >> result("w0.1")
+    probed.later(60_000)
+    waiting = [task for task in probed.engine.tasks.values() if not task.record.attempt]
+    assert len(waiting) == 16 - probed.agent("a1").in_use
+    assert all(task.chosen and task.chosen.is_probe for task in probed.agent("a1").leases.values() if task)
+    probed.skip()
+
+
+def test_one_that_is_slow_is_used_when_work_has_waited_as_long_as_it_needs() -> None:
+    silent = Graces(suspect_after_ms=DAY_MS, lease_timeout_ms=DAY_MS, ack_timeout_ms=DAY_MS)
+    play = Play(Limits(graces=silent, choice=ChoiceRules(probe_turns=10_000)))
+    for agent in AGENTS:
+        play >> hello(agent)
+    know(play, LONG_MS, a1=12.0)
+    assert hand_out(play, 12 * LONG_MS) == "a1"  # A probe, the first one.
+    assert out(play) == ["a1"]
+    crowded_at = play.now_ms
+    play.together(*(submit(f"w{number}") for number in range(20)))
+    play.later(5_500)
+    assert play.agent("a1").in_use == 0
+    while not play.agent("a1").in_use:
+        play.later(1_000)
+    assert 6_000 <= play.now_ms - crowded_at <= 20_000
+    play.skip().over()
+
+
+def specialists() -> Play:
+    """One agent is good at drawing, the other one at sums; both have something to do."""
+    silent = Graces(suspect_after_ms=DAY_MS, lease_timeout_ms=DAY_MS, ack_timeout_ms=DAY_MS)
+    play = Play(Limits(graces=silent))
+    play >> hello("painter", offers=("draw", "sum")) >> hello("counter", offers=("draw", "sum"))
+    for _ in range(60):
+        for agent, draw_ms, sum_ms in (("painter", 800.0, 1_600.0), ("counter", 1_600.0, 800.0)):
+            play.engine.predictor.learn("draw", agent, draw_ms, completed=True, beside=1)
+            play.engine.predictor.learn("sum", agent, sum_ms, completed=True, beside=1)
+    play.together(submit("busy0", type="draw"), submit("busy1", type="sum"))
+    assert (play.holders[play.lease("busy0.1")], play.holders[play.lease("busy1.1")]) == (
+        "painter",
+        "counter",
+    )
+    return play
+
+
+def test_an_agent_is_left_to_waiting_work_that_it_is_better_at() -> None:
+    play = specialists()
+    play.together(*(submit(f"s{number}", type="sum") for number in range(20))).later(10) >> submit(
+        "d0", type="draw"
+    )
+    play >> result("busy0.1")
+    assert play.holders[play.lease("d0.1")] == "painter"
+    play >> result("d0.1")
+    assert play.holders[play.lease("s0.1")] == "painter"  # Rather than to be idle.
+    play.skip().over()
+
+
+@pytest.mark.parametrize("case", [{"fairness_key": "another"}, {"later_ms": 6_000}])
+def test_but_not_before_work_of_others_or_much_older_work(case: dict[str, Any]) -> None:
+    play = specialists()
+    play.together(*(submit(f"s{number}", type="sum") for number in range(20)))
+    play.later(case.get("later_ms", 10)) >> submit(
+        "d0", type="draw", fairness_key=case.get("fairness_key", "")
+    )
+    play >> result("busy0.1")
+    assert play.holders[play.lease("s0.1")] == "painter"
+    play.skip().over()
