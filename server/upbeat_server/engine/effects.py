@@ -21,6 +21,9 @@ JUMP = 0.75
 """Distance of the two means, in log space, that is hardly chance where runs spread by a factor of 2."""
 
 RUNS_SETTLED = 25
+RUNS_TRUSTED = 49
+"""Runs that a mean which fades by SLOW_WEIGHT is worth: 2 / weight - 1."""
+
 PRIOR_RUNS = 6.0
 FAILING_WEIGHT = 0.1
 LEVEL_WEIGHT = 0.02
@@ -48,22 +51,18 @@ class Effect:
             self.fast = (
                 self.slow if runs < 1 / FAST_WEIGHT else self.fast + (log_ratio - self.fast) * FAST_WEIGHT
             )
-            trust = runs / (runs + PRIOR_RUNS)
         else:
             self.slow += (log_ratio - self.slow) * SLOW_WEIGHT
             self.fast += (log_ratio - self.fast) * FAST_WEIGHT
-            trust = SETTLED_TRUST
         if not -JUMP < self.fast - self.slow < JUMP:
             self.slow = self.fast
-        self.value = self.slow * trust
+        trusted = runs if runs < RUNS_TRUSTED else RUNS_TRUSTED
+        self.value = self.slow * (trusted / (trusted + PRIOR_RUNS))
 
 
 def _trust(runs: int) -> float:
-    n = min(runs, RUNS_SETTLED)
-    return n / (n + PRIOR_RUNS)
-
-
-SETTLED_TRUST = RUNS_SETTLED / (RUNS_SETTLED + PRIOR_RUNS)
+    trusted = min(runs, RUNS_TRUSTED)
+    return trusted / (trusted + PRIOR_RUNS)
 
 
 class SizeOffset:
