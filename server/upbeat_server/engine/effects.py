@@ -56,7 +56,7 @@ class Effect:
             self.fast += (log_ratio - self.fast) * FAST_WEIGHT
         if not -JUMP < self.fast - self.slow < JUMP:
             self.slow = self.fast
-        trusted = runs if runs < RUNS_TRUSTED else RUNS_TRUSTED
+        trusted = min(RUNS_TRUSTED, runs)
         self.value = self.slow * (trusted / (trusted + PRIOR_RUNS))
 
 

@@ -10,5 +10,6 @@ A trace is a CSV file (``trace.py``); one file or several, where each is a type 
     make replay TRACE=folder LOAD=0.9 FLEET=fleet.json ARGS="--policies predictive least_loaded"
 
 ``stage.py`` holds the engine, ``baselines.py`` what does without one (pull workers, an oracle, work bound to
-the least loaded agent at once), ``__main__.py`` the table and what is wanted of it.
+the least loaded agent at once), ``scenes.py`` overload, a flood of one key and an agent that degrades,
+``__main__.py`` the tables and what is wanted of them.
 """

@@ -14,7 +14,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from tests.bench.figures import percentile
-from tests.bench.replay import baselines, fleet, trace
+from tests.bench.replay import baselines, fleet, scenes, trace
 from tests.bench.replay.stage import Outcome, Play, Stage
 from upbeat_server.engine.limits import ChoiceRules
 
@@ -102,6 +102,29 @@ def goals(load: float, rows: dict[str, dict[str, float]]) -> list[str]:
     return lines
 
 
+def staged(requests: list[Request], shape: fleet.Shape, seeds: int) -> dict[str, dict[str, float]]:
+    """The scenes of ``scenes.py``, medians over the seeds."""
+    found = {}
+    for name, scene in scenes.SCENES.items():
+        rows = [scene(requests, shape, seed) for seed in range(1, seeds + 1)]
+        found[name] = {figure: round(median(row[figure] for row in rows), 3) for figure in rows[0]}
+    return found
+
+
+def sections(found: dict[str, dict[str, float]]) -> str:
+    """A table of each scene, and its goals."""
+    lines = []
+    for name, row in found.items():
+        lines += ["", f"| {name} | |", "|---|---:|"]
+        lines += [f"| {figure} | {value:.1f} |" for figure, value in row.items()]
+        lines.append("")
+        for goal in scenes.GOALS[name]:
+            value = row[goal.figure] / (max(row[goal.by], 0.001) if goal.by else 1.0)
+            of = f" x {goal.by}" if goal.by else ""
+            lines.append(f"{_met(value <= goal.most)}: {goal.figure} {value:.2f}{of} (at most {goal.most:g})")
+    return "\n".join(lines)
+
+
 def _met(met: bool) -> str:
     return "met" if met else "NOT MET"
 
@@ -128,6 +151,9 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--churn", type=float, default=0.0, help="share of agents that leave and come back a minute"
+    )
+    parser.add_argument(
+        "--brief", action="store_true", help="without overload, flood and an agent that degrades"
     )
     parser.add_argument("--policies", nargs="+", default=POLICIES, choices=POLICIES)
     return parser.parse_args(argv)
@@ -157,8 +183,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     fleets = f"{options.seeds} fleets of {shape.agents} agents"
     print(f"{len(requests):,} requests, load {options.load:g}, {fleets}\n")
     print(table(rows), "", *goals(options.load, rows), sep="\n")
+    found = {} if options.brief or shape.agents <= scenes.DEGRADED else staged(requests, shape, options.seeds)
+    print(sections(found))
     OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps({"load": options.load, "medians": rows, "seeds": seeds}, indent=1))
+    written = {"load": options.load, "medians": rows, "seeds": seeds, "scenes": found}
+    OUT.write_text(json.dumps(written, indent=1))
     print(f"\nwritten to {OUT}")
     return 0
 

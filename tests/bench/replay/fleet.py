@@ -52,6 +52,7 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slowness: float = 5.0  # Factor of those that are slow:
     slow: tuple[int, ...] = (0,)  # always,
     slow_in_the_middle: tuple[int, ...] = (1,)  # and in the middle third.
+    failing_in_the_middle: tuple[int, ...] = ()  # These fail all they get, at once.
     base_s: float = 0.2
     input_ms: float = 0.25  # For each token.
     output_ms: float = 30.0
@@ -64,9 +65,14 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return "slowness must be at least 1, and there must be affinities, all above 0"
         if min(self.speed_sd, self.noise_sd, self.base_s, self.input_ms, self.output_ms) < 0:
             return "speed_sd, noise_sd, base_s, input_ms and output_ms cannot be below 0"
-        if any(not 0 <= agent < self.agents for agent in (*self.slow, *self.slow_in_the_middle)):
+        if any(not 0 <= agent < self.agents for agent in self.troubled):
             return f"slow and slow_in_the_middle are numbers of agents, from 0 to {self.agents - 1}"
         return ""
+
+    @property
+    def troubled(self) -> tuple[int, ...]:
+        """Agents that are not as they should be, always or for a time."""
+        return (*self.slow, *self.slow_in_the_middle, *self.failing_in_the_middle)
 
 
 def read(path: Path) -> Shape:
@@ -113,11 +119,18 @@ class Fleet:
         self.arrivals_ms = [int(request.arrival_s * scale * 1_000) for request in requests]
         self.third_ms = int(self.span_s * 1_000 / 3)
 
+    def is_middle(self, now_ms: int) -> bool:
+        """Whether it is the middle third."""
+        return self.third_ms <= now_ms < 2 * self.third_ms
+
     def is_slow(self, agent: int, now_ms: int) -> bool:
         """Whether the agent is slow just now."""
         shape = self.shape
-        middle = self.third_ms <= now_ms < 2 * self.third_ms
-        return agent in shape.slow or (middle and agent in shape.slow_in_the_middle)
+        return agent in shape.slow or (agent in shape.slow_in_the_middle and self.is_middle(now_ms))
+
+    def is_failing(self, agent: int, now_ms: int) -> bool:
+        """Whether the agent fails what it gets just now."""
+        return agent in self.shape.failing_in_the_middle and self.is_middle(now_ms)
 
     def run_ms(self, request: int, agent: int, now_ms: int) -> int:
         """How long the agent takes for the request if it begins now."""

@@ -21,7 +21,7 @@ from upbeat_server.engine.events import (
     TurnEnded,
 )
 from upbeat_server.engine.limits import Bounds, ChoiceRules, Graces, Limits, Ordering
-from upbeat_server.engine.model import Payload, SessionId, TaskSpec
+from upbeat_server.engine.model import Error, Payload, RetryPolicy, SessionId, TaskSpec
 from upbeat_server.engine.step import step
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ QUIET = Graces(suspect_after_ms=LONG_MS, lease_timeout_ms=LONG_MS, ack_timeout_m
 """Simulated agents neither beat nor acknowledge: it would be half of the work and change nothing."""
 
 OUTPUT = Payload()
-ARRIVE, END, LEAVE, JOIN, WAKE = range(5)
+BROKEN = Error("BROKEN", "it failed at once")
+FAIL_MS = 50
+RETRY = RetryPolicy(max_attempts=20, initial_backoff_ms=100)
+ARRIVE, END, LEAVE, JOIN, FAIL = range(5)
 
 
 class Play(msgspec.Struct, frozen=True):
@@ -57,8 +60,9 @@ class Outcome(msgspec.Struct):
     latencies: list[int]
     waits: list[int]  # Until the first attempt began.
     attempts: int = 0
-    starts: list[tuple[int, int]] = []  # When each agent was given something: (time, agent).
-    out_ms: dict[int, list[int]] = {}  # When an agent was found to be out, or to be in again, in turns.
+    probes: int = 0
+    handed: dict[int, list[tuple[int, bool]]] = {}  # To agents that are troubled: when, whether as a probe.
+    out_ms: dict[int, list[int]] = {}  # When such a one was found to be out, or to be in again, in turns.
 
 
 class Stage:
@@ -70,6 +74,7 @@ class Stage:
         self._requests = requests
         self._fleet = fleet
         self._play = play or Play()
+        self._troubled = frozenset(fleet.shape.troubled)
         limits = Limits(
             bounds=Bounds(lease_losses_max=1_000),
             graces=QUIET,
@@ -77,7 +82,7 @@ class Stage:
             choice=rules,
         )
         self.engine = Engine("replay", limits, epoch=1, clock_ms=0)
-        self.outcome = Outcome([-1] * len(requests), [-1] * len(requests), 0, [], {})
+        self.outcome = Outcome([-1] * len(requests), [-1] * len(requests), handed={}, out_ms={})
         self._kinds = sorted({request.type for request in requests})
         self._events: list[tuple[int, int, int, int]] = []
         self._request_of: dict[int, int] = {}  # By task id.
@@ -120,7 +125,7 @@ class Stage:
             case 0:  # ARRIVE
                 self._tell(step(self.engine, self._submission(which), now_ms), now_ms)
             case 1:  # END
-                self._end(which, lease_id, now_ms)
+                self._end(which, AttemptEnded(lease_id, OUTPUT), now_ms)
             case 2:  # LEAVE
                 session_id = self._session_of.pop(which, None)
                 if session_id is not None:
@@ -128,8 +133,10 @@ class Stage:
                     self._tell(step(self.engine, frame, now_ms), now_ms)
                     self._tell(step(self.engine, SessionEnded(session_id), now_ms), now_ms)
                     heappush(self._events, (now_ms + AWAY_MS, JOIN, which, 0))
-            case _:  # JOIN
+            case 3:  # JOIN
                 self._join(which, now_ms)
+            case _:  # FAIL
+                self._end(which, AttemptEnded(lease_id, error=BROKEN), now_ms)
 
     def _join(self, agent: int, now_ms: int) -> None:
         name = f"agent-{agent}"
@@ -145,47 +152,54 @@ class Stage:
             priority=play.priorities[request] if play.priorities else 2,
             fairness_key=play.keys[request] if play.keys else "",
             attempt_timeout_ms=LONG_MS,
+            retry=RETRY,
         )
         return TasksSubmitted(request, [Submission(0, spec, b"", b"")])
 
-    def _end(self, agent: int, lease_id: int, now_ms: int) -> None:
+    def _end(self, agent: int, ended: AttemptEnded, now_ms: int) -> None:
         session_id = self._session_of.get(agent)
         held = self.engine.fleet.sessions[session_id].leases if session_id is not None else {}
-        task = held.get(lease_id)
+        task = held.get(ended.lease_id)
         if session_id is None or task is None:
             return  # It left in the meantime, and somebody else has it.
-        request = self._request_of[task.task_id]
-        self.outcome.latencies[request] = now_ms - self._fleet.arrivals_ms[request]
-        self._left -= 1
-        self._tell(
-            step(self.engine, AgentFrame(session_id, results=[AttemptEnded(lease_id, OUTPUT)]), now_ms),
-            now_ms,
-        )
+        if ended.error is None:
+            request = self._request_of[task.task_id]
+            self.outcome.latencies[request] = now_ms - self._fleet.arrivals_ms[request]
+            self._left -= 1
+        self._tell(step(self.engine, AgentFrame(session_id, results=[ended]), now_ms), now_ms)
         self._look_at(agent, now_ms)
 
     def _look_at(self, agent: int, now_ms: int) -> None:
-        """Note when an agent whose speed changes is found out."""
+        """Note when an agent that is troubled is found out."""
         choice = self.engine.choice
-        if agent in self._fleet.shape.slow_in_the_middle and isinstance(choice, Predictive):
+        if agent in self._troubled and isinstance(choice, Predictive):
+            known = self.engine.fleet.agents[f"agent-{agent}"]
             seen = self.outcome.out_ms.setdefault(agent, [])
-            is_out = any(
-                choice.is_out(kind, self.engine.fleet.agents[f"agent-{agent}"]) for kind in self._kinds
-            )
-            if is_out != bool(len(seen) % 2):
+            if any(choice.is_out(kind, known) for kind in self._kinds) != bool(len(seen) % 2):
                 seen.append(now_ms)
+
+    def _hand(self, command: Assign, now_ms: int) -> None:
+        """An agent gets to work."""
+        agent, task = self._agent_of[command.session_id], command.task
+        request, outcome = self._request_of[task.task_id], self.outcome
+        if outcome.waits[request] < 0:
+            outcome.waits[request] = now_ms - self._fleet.arrivals_ms[request]
+        outcome.attempts += 1
+        is_probe = task.chosen is not None and task.chosen.is_probe
+        outcome.probes += is_probe
+        if agent in self._troubled:
+            outcome.handed.setdefault(agent, []).append((now_ms, is_probe))
+        if self._fleet.is_failing(agent, now_ms):
+            heappush(self._events, (now_ms + FAIL_MS, FAIL, agent, command.lease_id))
+        else:
+            end_ms = now_ms + self._fleet.run_ms(request, agent, now_ms)
+            heappush(self._events, (end_ms, END, agent, command.lease_id))
 
     def _tell(self, commands: list[Command], now_ms: int) -> None:
         for command in commands:
             match command:
                 case Assign():
-                    agent = self._agent_of[command.session_id]
-                    request = self._request_of[command.task.task_id]
-                    if self.outcome.waits[request] < 0:
-                        self.outcome.waits[request] = now_ms - self._fleet.arrivals_ms[request]
-                    self.outcome.attempts += 1
-                    self.outcome.starts.append((now_ms, agent))
-                    end_ms = now_ms + self._fleet.run_ms(request, agent, now_ms)
-                    heappush(self._events, (end_ms, END, agent, command.lease_id))
+                    self._hand(command, now_ms)
                 case Submitted():
                     self._request_of[command.task.task_id] = command.origin
                 case Welcome():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.replay import __main__ as replay
-from tests.bench.replay import baselines, fleet, trace
+from tests.bench.replay import baselines, fleet, scenes, trace
 
 ROWS = 3_000
 
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 def found(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> dict[str, dict[str, float]]:
     """The medians of a replay."""
     monkeypatch.setattr(replay, "OUT", folder / "replay.json")
-    assert replay.main([str(folder), "--seeds", "1", *options]) == 0
+    assert replay.main([str(folder), "--seeds", "1", "--brief", *options]) == 0
     medians: dict[str, dict[str, float]] = json.loads((folder / "replay.json").read_text())["medians"]
     return medians
 
@@ -91,3 +91,19 @@ def test_a_fleet_is_a_parameter_and_a_bad_one_is_refused(tmp_path: Path) -> None
     path.write_text('{"cores": 1}')
     with pytest.raises(fleet.FleetInvalid, match="cores"):
         fleet.read(path)
+
+
+def test_the_scenes_are_part_of_the_answer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(replay, "OUT", folder / "replay.json")
+    assert replay.main([str(folder), "--seeds", "1", "--policies", replay.DEFAULT]) == 0
+    found = json.loads((folder / "replay.json").read_text())["scenes"]
+    assert set(found) == set(scenes.SCENES)
+    waits, flooded, degraded = (found[name] for name in scenes.SCENES)
+    assert waits["CRITICAL"] <= waits["HIGH"] <= waits["NORMAL"] <= waits["LOW"]
+    assert flooded["other keys"] < 0.5 * flooded["other keys, first come"]
+    assert 0 < degraded["slow: tasks"] <= 20
+    assert 0 < degraded["failing: tasks"] <= 20
+    printed = capsys.readouterr().out
+    assert all(f"{goal.figure} " in printed for goals in scenes.GOALS.values() for goal in goals)

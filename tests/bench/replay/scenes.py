@@ -1,0 +1,125 @@
+"""What else the default policy has to stand: too much work, a flood of one key, an agent that degrades.
+
+Each scene answers figures of one fleet, and knows what is wanted of their medians.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tests.bench.figures import percentile
+from tests.bench.replay.fleet import Fleet
+from tests.bench.replay.stage import Outcome, Play, Stage
+from upbeat_server.engine.limits import ChoiceRules, Ordering
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.bench.replay.fleet import Shape
+    from tests.bench.replay.trace import Request
+
+OVERLOAD = 1.15
+CLASSES = {4: ("CRITICAL", 0.05), 3: ("HIGH", 0.15), 2: ("NORMAL", 0.50), 1: ("LOW", 0.30)}
+"""Of each priority its name and its share of the requests."""
+
+STRICT = Ordering(overdue_high_ms=0, overdue_normal_ms=0, overdue_low_ms=0)
+KEYS = 10
+FLOOD_LOAD = 0.8
+FLOOD_SHARE = 0.3
+"""Share of the requests that one key submits, all in one tenth of the time."""
+
+FLOOD = "flood"
+DEGRADED = 1
+DEGRADED_LOAD = 0.8
+
+
+class Goal(msgspec.Struct, frozen=True):
+    """A figure of a scene, or its ratio to another one, and what it may be at most."""
+
+    figure: str
+    most: float
+    by: str = ""
+
+
+def _stage(requests: Sequence[Request], fleet: Fleet, play: Play | None = None) -> Outcome:
+    return Stage(requests, fleet, ChoiceRules(), play).run()
+
+
+def _wait_s(waits_ms: Sequence[int]) -> float:
+    return percentile([wait_ms / 1_000 for wait_ms in waits_ms], 0.99)
+
+
+def overload(requests: Sequence[Request], shape: Shape, seed: int) -> dict[str, float]:
+    """The p99 wait of each class in seconds at 115 % load, and of LOW where classes are strict."""
+    chance = random.Random(seed)
+    shares = [share for _, share in CLASSES.values()]
+    priorities = chance.choices(list(CLASSES), shares, k=len(requests))
+    keys = [f"k{chance.randrange(KEYS)}" for _ in requests]
+    fleet = Fleet(shape, requests, OVERLOAD, seed)
+    found = {}
+    for ordering, suffix in ((Ordering(), ""), (STRICT, ", strict")):
+        outcome = _stage(requests, fleet, Play(priorities=priorities, keys=keys, ordering=ordering))
+        for priority, (name, _) in CLASSES.items():
+            waits = [outcome.waits[each] for each, other in enumerate(priorities) if other == priority]
+            found[f"{name}{suffix}"] = _wait_s(waits)
+    return found
+
+
+def flood(requests: Sequence[Request], shape: Shape, seed: int) -> dict[str, float]:
+    """The p99 wait of all but the key that floods, in seconds; with keys, and as if there were none."""
+    chance = random.Random(seed)
+    fleet = Fleet(shape, requests, FLOOD_LOAD, seed)
+    keys = [FLOOD if chance.random() < FLOOD_SHARE else f"k{chance.randrange(KEYS)}" for _ in requests]
+    tenth_ms = fleet.span_s * 100
+    for each, key in enumerate(keys):
+        if key == FLOOD:
+            fleet.arrivals_ms[each] = int(4 * tenth_ms + chance.random() * tenth_ms)
+    found = {}
+    for name, given in (("other keys", keys), ("other keys, first come", ())):
+        waits = _stage(requests, fleet, Play(keys=given)).waits
+        found[name] = _wait_s([wait for wait, key in zip(waits, keys, strict=True) if key != FLOOD])
+    return found
+
+
+def degrading(requests: Sequence[Request], shape: Shape, seed: int) -> dict[str, float]:
+    """How many tasks an agent that becomes slow, or fails, gets in the middle third, and what comes then."""
+    found = {}
+    for name, changes in (
+        ("slow", {"slow_in_the_middle": (DEGRADED,), "failing_in_the_middle": ()}),
+        ("failing", {"slow_in_the_middle": (), "failing_in_the_middle": (DEGRADED,)}),
+    ):
+        fleet = Fleet(msgspec.structs.replace(shape, **changes), requests, DEGRADED_LOAD, seed)
+        outcome = _stage(requests, fleet)
+        handed = outcome.handed.get(DEGRADED, [])
+        recovery_ms = 2 * fleet.third_ms
+        middle = [is_probe for at_ms, is_probe in handed if fleet.is_middle(at_ms)]
+        after = [at_ms for at_ms, is_probe in handed if at_ms >= recovery_ms and not is_probe]
+        found[f"{name}: tasks"] = float(middle.count(False))
+        found[f"{name}: probes"] = float(middle.count(True))
+        found[f"{name}: back after s"] = ((after[0] if after else fleet.span_s * 1_000) - recovery_ms) / 1_000
+        found[f"{name}: tasks missed after"] = float(not after)
+    return found
+
+
+SCENES: dict[str, Callable[[Sequence[Request], Shape, int], dict[str, float]]] = {
+    "p99 waits in s at 115 % load": overload,
+    "p99 waits in s in the flood of one key": flood,
+    "one agent degrades in the middle third": degrading,
+}
+GOALS = {
+    "p99 waits in s at 115 % load": (
+        Goal("CRITICAL", 0.5),
+        Goal("HIGH", 3.5),
+        Goal("LOW", 0.9, "LOW, strict"),
+    ),
+    "p99 waits in s in the flood of one key": (Goal("other keys", 3.5),),
+    "one agent degrades in the middle third": (
+        Goal("slow: tasks", 20),
+        Goal("failing: tasks", 20),
+        Goal("slow: tasks missed after", 0),
+        Goal("failing: tasks missed after", 0),
+    ),
+}
