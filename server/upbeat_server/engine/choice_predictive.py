@@ -74,7 +74,7 @@ class Predictive(LeastLoaded):
         super().__init__(fleet, predictor)
         self._rules = rules
         self._log_slow = log(rules.slow_factor)
-        self._picks = 0
+        self._picks = 0  # Tasks that an agent was looked for; one that is held counts once.
         self._sound_one: Agent | None = None  # The only candidate of the last task, if it is not out.
 
     def candidates(self, task: Task) -> list[Agent]:
@@ -107,7 +107,8 @@ class Predictive(LeastLoaded):
     def _pick_by_load(self, task: Task, candidates: list[Agent], level: Level, now_ms: int) -> Agent | None:
         """Of the agents that are not out the least loaded; a probe is one task and no chunk."""
         spec = task.spec
-        self._picks += 1
+        if not task.held_since_ms:
+            self._picks += 1
         sound = self._sound(spec.type, level, candidates)
         if len(sound) < len(candidates):
             log_ms = level.expected(spec.size_hint)
@@ -130,7 +131,8 @@ class Predictive(LeastLoaded):
     def _pick_by_value(self, task: Task, candidates: list[Agent], level: Level, now_ms: int) -> Agent | None:
         """The agent that should be done first, or None for one that is busy and will be sooner."""
         spec = task.spec
-        self._picks += 1
+        if not task.held_since_ms:
+            self._picks += 1
         log_ms = level.expected(spec.size_hint)
         out_from = self._out_from(level)
         best: Agent | None = None

@@ -41,6 +41,9 @@ QUIET = Graces(suspect_after_ms=LONG_MS, lease_timeout_ms=LONG_MS, ack_timeout_m
 OUTPUT = Payload()
 BROKEN = Error("BROKEN", "it failed at once")
 FAIL_MS = 50
+PROBE = ""
+"""In place of a type."""
+
 RETRY = RetryPolicy(max_attempts=20, initial_backoff_ms=100)
 ARRIVE, END, LEAVE, JOIN, FAIL = range(5)
 
@@ -61,7 +64,9 @@ class Outcome(msgspec.Struct):
     waits: list[int]  # Until the first attempt began.
     attempts: int = 0
     probes: int = 0
-    handed: dict[int, list[tuple[int, bool]]] = {}  # To agents that are troubled: when, whether as a probe.
+    handed: dict[
+        int, list[tuple[int, str]]
+    ] = {}  # To agents that are troubled: when, of which type or PROBE.
     out_ms: dict[int, list[int]] = {}  # When such a one was found to be out, or to be in again, in turns.
 
 
@@ -188,7 +193,7 @@ class Stage:
         is_probe = task.chosen is not None and task.chosen.is_probe
         outcome.probes += is_probe
         if agent in self._troubled:
-            outcome.handed.setdefault(agent, []).append((now_ms, is_probe))
+            outcome.handed.setdefault(agent, []).append((now_ms, PROBE if is_probe else task.spec.type))
         if self._fleet.is_failing(agent, now_ms):
             heappush(self._events, (now_ms + FAIL_MS, FAIL, agent, command.lease_id))
         else:
