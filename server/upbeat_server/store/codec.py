@@ -28,7 +28,7 @@ from upbeat_server.engine.model import Payload, RetryPolicy, TaskRecord, TaskSpe
 from upbeat_server.store.store import StoreInvalid
 
 RECORD_VERSION = 2
-SPEC_VERSION = 2
+SPEC_VERSION = 3
 FINGERPRINT_BYTES = 16
 
 _RECORD_PREFIX = bytes((RECORD_VERSION,))
