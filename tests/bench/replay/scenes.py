@@ -122,8 +122,8 @@ GOALS = {
     ),
     "p99 waits in s in the flood of one key": (Goal("other keys", 3.5),),
     "one agent degrades in the middle third": (
-        Goal("slow: tasks of one type", 20),
-        Goal("failing: tasks of one type", 20),
+        Goal("slow: tasks", 20),
+        Goal("failing: tasks", 20),
         Goal("slow: tasks missed after", 0),
         Goal("failing: tasks missed after", 0),
     ),
