@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import ssl
 from pathlib import Path
 
 import pytest
 
 from tests.server.http.site import API, running
-from tests.support.certificates import Authority, Pair, needs_openssl
+from tests.support.certificates import Authority, Pair, install, needs_openssl
 from tests.support.http_call import ask, get
 from upbeat_server.config import Tls
 from upbeat_server.rpc import tls
@@ -29,14 +27,6 @@ def pair(authority: Authority, tmp_path: Path) -> Pair:
     pair = Pair(tmp_path / "served.pem", tmp_path / "served.key")
     install(authority.issue("first"), pair)
     return pair
-
-
-def install(issued: Pair, pair: Pair) -> None:
-    """Put other files under the names that the server looks at."""
-    for source, target in ((issued.cert, pair.cert), (issued.key, pair.key)):
-        before = target.stat().st_mtime_ns if target.exists() else 0
-        shutil.copyfile(source, target)
-        os.utime(target, ns=(before + 1_000_000_000, before + 1_000_000_000))
 
 
 async def test_the_api_is_called_by_who_trusts_the_authority(authority: Authority, pair: Pair) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.support.certificates import Authority, Pair, needs_openssl
+from tests.support.certificates import Authority, Pair, install, needs_openssl
 from upbeat_server.config import Tls
 from upbeat_server.rpc.server import build_server
 from upbeat_server.rpc.tls import CertificateInvalid, Certificates
@@ -36,14 +34,6 @@ def served_pair(authority: Authority, tmp_path: Path) -> Pair:
     pair = Pair(tmp_path / "server.pem", tmp_path / "server.key")
     install(issued, pair)
     return pair
-
-
-def install(issued: Pair, pair: Pair) -> None:
-    """Put other files under the names that the server looks at."""
-    for source, target in ((issued.cert, pair.cert), (issued.key, pair.key)):
-        before = target.stat().st_mtime_ns if target.exists() else 0
-        shutil.copyfile(source, target)
-        os.utime(target, ns=(before + 1_000_000_000, before + 1_000_000_000))
 
 
 @asynccontextmanager
