@@ -185,15 +185,22 @@ class Predictive(LeastLoaded):
         return [agent for agent in agents if not self._is_out(task_type, level, agent)]
 
     def _value(self, task_type: str, agent_id: str) -> float:
-        """By how much the agent needs longer than an average one until such a task is done, in log space."""
+        """By how much the agent needs longer than an average one until such a task is done, in log space.
+
+        That it is fast is no excuse for one that mostly fails: tasks have only so many attempts.
+        """
         predictor = self._predictor
         effect = predictor.agents.get(agent_id)
         value = effect.value if effect is not None else 0.0
         cell = predictor.cells.get((task_type, agent_id))
         if cell is not None:
             value += cell.effect.value
-            if cell.failing:
-                value -= log(1 - min(cell.failing, FAILING_MOST))
+        if predictor.streaks or (cell is not None and cell.failing):
+            failing = predictor.failing(task_type, agent_id)
+            if failing > FAILING_OPEN:
+                value = max(value, 0.0)
+            if failing:
+                value -= log(1 - min(failing, FAILING_MOST))
         return value
 
     def _out_from(self, level: Level) -> float:
@@ -246,8 +253,8 @@ class Predictive(LeastLoaded):
             ),
             None,
         )
-        cell = self._predictor.cells.get((task_type, least_bad.agent_id))
-        if awaited is None or (cell is not None and cell.failing > FAILING_OPEN and not task.panel):
+        fails = self._predictor.failing(task_type, least_bad.agent_id) > FAILING_OPEN
+        if awaited is None or (fails and not task.panel):
             return awaited
         out_ms = exp(level.expected(task.spec.size_hint) + self._value(task_type, least_bad.agent_id))
         is_early = now_ms - record.queued_since_ms < max(out_ms, self._rules.hold_ms)

@@ -83,6 +83,7 @@ class AgentNote(msgspec.Struct, array_like=True, frozen=True, gc=False):
     at_ms: int
     name: str
     effect: EffectNote = EffectNote()
+    streak: float = 0.0  # Failures in a row, see ``streaks.py``.
 
 
 class Learned:
@@ -153,7 +154,9 @@ def _write_agent(engine: Engine, agent_id: str, now_ms: int) -> None:
     if effect is None or agent is None:
         return  # Nobody knows its name any more.
     _remember_name(engine.learned, agent.name, agent_id)
-    _write(engine, AGENT, agent_id, AgentNote(now_ms, agent.name, _effect_note(effect)))
+    streak = engine.predictor.streaks.by_agent.get(agent_id)
+    surprise = 0.0 if streak is None else streak.surprise
+    _write(engine, AGENT, agent_id, AgentNote(now_ms, agent.name, _effect_note(effect), surprise))
 
 
 def _remember_name(learned: Learned, name: str, agent_id: str) -> None:
@@ -207,6 +210,8 @@ def restore(engine: Engine, notes: Iterable[tuple[str, str, bytes]]) -> None:
                 _restore_type(predictor, key, note)
             case AgentNote():
                 predictor.agents[key] = _effect(note.effect)
+                if note.streak:
+                    predictor.streaks.failed(key, note.streak, note.at_ms)
                 _remember_name(learned, note.name, key)
             case CellNote():
                 task_type, _, agent_id = key.partition(SEPARATOR)

@@ -272,10 +272,13 @@ def end_attempt(
         completed = outcome == COMPLETED
         beside = 0 if agent is None else len(agent.leases) + 1
         size = task.spec.size_hint
-        engine.predictor.learn(
-            task_type, attempt.agent_id, ran_ms, completed=completed, beside=beside, size=size
-        )
+        predictor = engine.predictor
+        predictor.learn(task_type, attempt.agent_id, ran_ms, completed=completed, beside=beside, size=size)
         engine.learned.changed[task_type, attempt.agent_id] = None
+        if not completed:
+            predictor.streaks.failed(attempt.agent_id, predictor.surprise(task_type), now_ms)
+        elif predictor.streaks:
+            predictor.streaks.completed(attempt.agent_id, attempt.start_ms)
         if task.charged_key is not None:
             engine.queue.settle(task, ran_ms - task.charged_ms)
     elif task.charged_key is not None:

@@ -8,6 +8,7 @@ at ``EWMA_WEIGHT``. Unknown cells fall back to the task type as a whole.
 Agents are compared by *effects*: the logarithm of a run is taken for the level of its type (and size)
 plus the effect of the agent plus one of the agent on the type. Effects are shrunk towards 0 while
 little is known of them, so an agent that is new to a type is first judged by its other work (``effects.py``).
+An agent that fails at everything is told by its streak (``streaks.py``).
 
 A run is what the server sees of it, waiting at a busy agent included. Its *share*
 is the run divided by what ran beside it: what one task takes of an agent's time.
@@ -18,6 +19,7 @@ from __future__ import annotations
 from math import exp, log, sqrt
 
 from upbeat_server.engine.effects import FAILING_WEIGHT, Effect, Level
+from upbeat_server.engine.streaks import Streaks
 
 EWMA_WEIGHT = 0.1
 RUNS_SETTLED = 10
@@ -83,7 +85,7 @@ class Cell:
 class Predictor:
     """All records. The oldest cell gives way when there are more than ``CELLS_MAX``."""
 
-    __slots__ = ("agents", "cells", "levels", "shares", "types")
+    __slots__ = ("agents", "cells", "levels", "shares", "streaks", "types")
 
     def __init__(self) -> None:
         self.cells: dict[tuple[str, str], Cell] = {}
@@ -91,6 +93,7 @@ class Predictor:
         self.shares: dict[str, Cell] = {}
         self.levels: dict[str, Level] = {}
         self.agents: dict[str, Effect] = {}
+        self.streaks = Streaks()
 
     def learn(
         self,
@@ -122,6 +125,18 @@ class Predictor:
             overall.count += 1
             cell.failing += (1 - cell.failing) * FAILING_WEIGHT
             self.levels[task_type].learn_failure()
+
+    def surprise(self, task_type: str) -> float:
+        """By how much it surprises that an attempt at such a task fails, from 0 to 1."""
+        level = self.levels.get(task_type)
+        return 1.0 if level is None else 1 - level.failing
+
+    def failing(self, task_type: str, agent_id: str) -> float:
+        """Share of the agent's attempts at such tasks that is expected to fail."""
+        if self.streaks.is_out(agent_id):
+            return 1.0
+        cell = self.cells.get((task_type, agent_id))
+        return cell.failing if cell is not None else 0.0
 
     def cell(self, task_type: str, agent_id: str) -> Cell:
         """The cell, made if it is new, with what is known of its type and its agent."""

@@ -72,6 +72,56 @@ def test_an_agent_that_fails_at_once_is_soon_left_alone(probed: Play, ms: float)
     assert drawn["a1"] <= 20 + 200 // PROBE_TURNS
 
 
+KINDS = tuple(f"kind-{number}" for number in range(10))
+
+
+@pytest.fixture
+def versatile() -> Iterator[Play]:
+    """Four agents that have long done ten types; the first is twice as fast as the others."""
+    silent = Graces(suspect_after_ms=DAY_MS, lease_timeout_ms=DAY_MS, ack_timeout_ms=DAY_MS)
+    play = Play(Limits(graces=silent))
+    for agent in AGENTS:
+        play >> hello(agent, offers=KINDS)
+    predictor = play.engine.predictor
+    for _ in range(40):
+        for kind in KINDS:
+            for agent in AGENTS:
+                ms = LONG_MS / 2 if agent == AGENTS[0] else LONG_MS
+                predictor.learn(kind, agent, ms, completed=True, beside=1)
+    yield play.skip()
+    play.over()
+
+
+def test_one_that_fails_whatever_it_gets_is_left_alone_by_all_types(versatile: Play) -> None:
+    drawn = Counter(hand_out(versatile, LONG_MS, failing="a1", type=KINDS[each % 10]) for each in range(60))
+    assert drawn["a1"] <= 10
+    choice: Any = versatile.engine.choice
+    assert all(choice.is_out(kind, versatile.agent("a1")) for kind in KINDS)
+    versatile.engine.predictor.streaks.completed("a1", versatile.engine.clock_ms + 1)
+    assert not any(choice.is_out(kind, versatile.agent("a1")) for kind in KINDS)
+
+
+def test_a_run_that_was_begun_before_does_not_excuse_it(versatile: Play) -> None:
+    versatile >> submit("before", type=KINDS[0])
+    assert versatile.holders[versatile.lease("before.1")] == "a1"
+    versatile >> hello("a1", slots=2, offers=KINDS, resumes=True, holds=("before.1",))
+    for each in range(9):
+        hand_out(versatile, LONG_MS, failing="a1", type=KINDS[1 + each])
+    versatile >> result("before.1")
+    choice: Any = versatile.engine.choice
+    assert choice.is_out(KINDS[2], versatile.agent("a1"))
+    versatile.skip()
+
+
+def test_one_that_fails_at_one_type_is_left_alone_by_that_one(versatile: Play) -> None:
+    drawn = {"a1": Counter[str](), "": Counter[str]()}
+    for each in range(100):
+        failing = "" if each % 2 else "a1"
+        drawn[failing][hand_out(versatile, LONG_MS, failing=failing, type=KINDS[each % 2])] += 1
+    assert drawn["a1"]["a1"] <= 10
+    assert drawn[""]["a1"] == 50
+
+
 def test_so_is_one_that_fails_before_anything_is_known(probed: Play) -> None:
     drawn = Counter(hand_out(probed, LONG_MS, failing="a1") for _ in range(200))
     assert drawn["a1"] <= 20 + 200 // PROBE_TURNS

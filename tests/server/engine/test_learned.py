@@ -57,6 +57,8 @@ def test_what_is_known_of_an_agent_outlives_a_restart(play: Play) -> None:
     assert after.type_ms("work") == before.type_ms("work")
     assert after.share_ms("work") == before.share_ms("work")
     assert after.cells["work", "a1"].failing == before.cells["work", "a1"].failing > 0
+    streaks = before.streaks.by_agent, after.streaks.by_agent
+    assert streaks[1]["a1"].surprise == streaks[0]["a1"].surprise > 0.9
     work(play, "a1", 300)
     assert cell.count == 10
 
