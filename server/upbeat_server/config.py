@@ -290,6 +290,7 @@ class EngineChoice(Group):
     hold_factor: Annotated[float, Field(gt=1, le=1_000)] = 2.0
     hold_tasks_max: Annotated[int, Field(ge=0, le=1_000)] = 8
     hold_ms: Annotated[int, Field(ge=0, le=60_000)] = 5_000
+    hedge_share: Annotated[float, Field(ge=0, le=1)] = 0.05
 
 
 class EngineSettings(Group):

@@ -14,10 +14,11 @@ from unittest.mock import patch
 
 from tests.simulation.bus_bugs import BUS_BUGS
 from tests.simulation.group_bugs import GROUP_BUGS
+from tests.simulation.hedge_bugs import HEDGE_BUGS
 from tests.simulation.quota_bugs import QUOTA_BUGS
 from upbeat.results import Results
 from upbeat.session import Session
-from upbeat_server.engine import dispatch, leases, sessions, step, timeouts
+from upbeat_server.engine import dispatch, leases, results, sessions, step, timeouts
 from upbeat_server.engine.commands import AckResult, CancelAnswered, Persist
 from upbeat_server.engine.engine import Engine
 from upbeat_server.engine.fleet import Fleet
@@ -38,17 +39,17 @@ if TYPE_CHECKING:
 
 def no_lease_check() -> Any:
     """A result is accepted for whatever runs, whoever holds the lease."""
-    real = leases.report
+    real = results.report
 
-    def report(engine: Engine, agent: Agent, results: Any, now_ms: int) -> None:
-        for ended in results:
+    def report(engine: Engine, agent: Agent, told: Any, now_ms: int) -> None:
+        for ended in told:
             task = engine.tasks.get(task_of(ended.lease_id))
             if task is not None and task.agent is not None:
                 task.agent.leases.pop(leases.current_lease(task), None)
                 agent.leases[ended.lease_id] = task
-        real(engine, agent, results, now_ms)
+        real(engine, agent, told, now_ms)
 
-    return patch.object(leases, "report", report)
+    return patch.object(results, "report", report)
 
 
 def perform_before_persist() -> Any:
@@ -77,19 +78,19 @@ def failed_commit_counts() -> Any:
 
 def every_result_accepted() -> Any:
     """Late results are told ACCEPTED."""
-    return patch.object(leases, "late_outcome", lambda *_: ResultOutcome.ACCEPTED)
+    return patch.object(results, "late_outcome", lambda *_: ResultOutcome.ACCEPTED)
 
 
 def result_not_answered() -> Any:
     """An accepted result is not acknowledged when it was the first of its turn."""
-    real = leases.report
+    real = results.report
 
-    def report(engine: Engine, agent: Agent, ended: Any, now_ms: int) -> None:
-        real(engine, agent, ended, now_ms)
-        if isinstance(engine.commands[-1], AckResult) and ended.lease_id % 3 == 0:
+    def report(engine: Engine, agent: Agent, told: Any, now_ms: int) -> None:
+        real(engine, agent, told, now_ms)
+        if told and isinstance(engine.commands[-1], AckResult) and told[-1].lease_id % 3 == 0:
             engine.commands.pop()
 
-    return patch.object(leases, "report", report)
+    return patch.object(results, "report", report)
 
 
 def no_fairness_clamp() -> Any:
@@ -362,6 +363,7 @@ BUGS: dict[str, Callable[[], Any]] = {
         *GROUP_BUGS,
         *BUS_BUGS,
         *QUOTA_BUGS,
+        *HEDGE_BUGS,
     )
 }
 

@@ -159,9 +159,12 @@ class Ledger:
             if holder != attempt.agent_id:
                 self._fail(3, f"{name}: attempt {number} was {holder}'s and is {attempt.agent_id}'s")
             before = life.outcomes.get(number, AttemptOutcome.RUNNING)
-            if before not in (AttemptOutcome.RUNNING, attempt.outcome):
+            overtook = (before, attempt.outcome) == (AttemptOutcome.HEDGED, AttemptOutcome.COMPLETED)
+            if before not in (AttemptOutcome.RUNNING, attempt.outcome) and not overtook:
                 self._fail(3, f"{name}: attempt {number} ended as {before} and again as {attempt.outcome}")
             life.outcomes[number] = attempt.outcome
+            self.family.counts["attempt overtook its hedge"] += overtook
+            self.family.counts["attempt hedged"] += before != attempt.outcome == AttemptOutcome.HEDGED
             if number > highest:
                 self._check_start(life, attempt, name)
                 self.family.check_start(record, attempt.start_ms)

@@ -97,6 +97,11 @@ class Mix:
         """Whether the fault is in the run."""
         return fault in self.strengths
 
+    @property
+    def is_hedged(self) -> bool:
+        """Whether agents are soon out, and much of what they do is done twice."""
+        return self.rng("hedges").random() < 0.3
+
     def rng(self, name: str) -> Random:
         """The random numbers of one part of the run."""
         return stream(self.seed, name)

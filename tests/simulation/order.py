@@ -41,6 +41,7 @@ class Order:
         self._results: set[int] = set()
         self._nested_decided = False  # In this turn.
         self._hedges: dict[tuple[str, int], int] = {}  # By namespace and epoch.
+        self._stopped: set[tuple[int, int]] = set()  # Sessions and the leases that they were told to stop.
         self.counts: Counter[str] = Counter()
         self.paused: set[str] = set()  # Types whose pause was answered and is not over.
         self._quotas = QuotaLedger()
@@ -106,6 +107,24 @@ class Order:
                 self._results.clear()
         for command in answered:
             self._count(command)
+        self._check_stops(engine, answered)
+
+    def _check_stops(self, engine: Engine, answered: list[commands.Command]) -> None:
+        """An agent whose task moved on was told, unless what it does may still complete the task (17)."""
+        stopped = self._stopped
+        stopped.update(
+            (command.session_id, command.lease_id)
+            for command in answered
+            if isinstance(command, commands.CancelAttempt)
+        )
+        for agent in engine.fleet.agents.values():
+            for lease_id, task in agent.leases.items():
+                if task is not None or (agent.session_id, lease_id) in stopped:
+                    continue
+                live = engine.tasks.get(task_of(lease_id))  # type: ignore[arg-type]
+                shadow = None if live is None else live.shadow
+                if shadow is None or shadow.lease_id != lease_id or shadow.agent is not agent:
+                    self._fail(17, f"{agent.agent_id} was not told to stop {lease_id:020x}")
 
     def _count(self, command: commands.Command) -> None:
         counts = self.counts

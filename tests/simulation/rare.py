@@ -50,6 +50,8 @@ RARE = (
     "recovered with waiting spawns",
     "recovered with ends of children",
     "hedge launched",
+    "attempt hedged",
+    "attempt overtook its hedge",
     "ballot replaced",
     "decided early",
     "judge asked",

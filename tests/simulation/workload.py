@@ -25,11 +25,14 @@ def specs_of(mix: Mix) -> list[list[Order]]:
     submitters = rng.choice((1, 2, 3))
     pause_s = mix.duration_s / mix.tasks * submitters * rng.choice((0.05, 0.5, 0.9))
     orders: list[list[Order]] = [[] for _ in range(submitters)]
-    own = mix.rng("collaborations")
+    own, hedges = mix.rng("collaborations"), mix.rng("hedged work")
     limiter = Limiter(mix, "quotas")
     teamwork = Teamwork(mix, own, Limiter(mix, "quotas of steps"))
     for number in range(mix.tasks):
         spec = _spec(mix, rng, number)
+        if mix.is_hedged and hedges.random() < 0.7:
+            spec.side_effects = pb.SIDE_EFFECTS_NONE
+            spec.retry.max_attempts = max(2, spec.retry.max_attempts)
         if own.random() < mix.strength("collaborations"):
             spec = teamwork.instead_of(spec, number)
         else:

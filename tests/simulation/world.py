@@ -21,6 +21,7 @@ import upbeat.backoff
 from tests.simulation.callers import Reader, Submitter, Watcher
 from tests.simulation.claims import Claims
 from tests.simulation.disk import Disk
+from tests.simulation.eager import hedging_of
 from tests.simulation.feeder import Feeder
 from tests.simulation.fleet import Crew
 from tests.simulation.ledger import Ledger
@@ -32,7 +33,7 @@ from tests.simulation.server_host import ServerHost, SimulatedClock
 from tests.simulation.trouble import Trouble
 from tests.simulation.virtual_loop import START_S, Stuck, VirtualLoop
 from tests.simulation.workload import specs_of
-from upbeat_server.engine.limits import Bounds, Delivery, Graces, Limits, Ordering, Retention
+from upbeat_server.engine.limits import Bounds, ChoiceRules, Delivery, Graces, Limits, Ordering, Retention
 from upbeat_server.runtime import orchestrator as orchestrator_module
 from upbeat_server.runtime.bounds import LoopBounds, RuntimeBounds, StreamBounds, WatchBounds
 
@@ -171,6 +172,7 @@ class World:
         with (
             defects_logged(lambda words: self.fail(10, words)),
             self.order.watching(),
+            hedging_of(self.mix),
             # It would put the rubbish of all runs before this one out of the collector's reach.
             patch.object(orchestrator_module, "quiet_collector", nullcontext),
         ):
@@ -368,7 +370,8 @@ def limits_of(mix: Mix) -> tuple[Limits, RuntimeBounds]:
         ),
     )
     delivery = Delivery(redelivery_ms=rng.choice((200, 1_000)), redelivery_max_ms=2_000, attempts_max=3)
-    return Limits(bounds, graces, ordering, retention, delivery=delivery), runtime
+    choice = ChoiceRules(hedge_share=1.0 if mix.is_hedged else 0.05)
+    return Limits(bounds, graces, ordering, retention, delivery=delivery, choice=choice), runtime
 
 
 def simulate(

@@ -141,14 +141,14 @@ class History:
         self.finished[task.task_id] = record.state
         if record.parent_id:
             assert record.parent_id not in self.finished, "a child ended after its collaboration"
+        completed = [past for past in record.attempts if past.outcome == AttemptOutcome.COMPLETED]
         if task.spec.collaboration is None:
-            completed = [past for past in record.attempts if past.outcome == AttemptOutcome.COMPLETED]
             assert len(completed) == (record.state == TaskState.COMPLETED)
         assert record.failures <= task.spec.retry.max_attempts
         if record.state == TaskState.COMPLETED:
             assert record.output is not None
             assert record.error is None
-            assert record.accepted_attempt == record.attempt
+            assert completed[0].attempt == record.accepted_attempt if completed else not record.attempt
         else:
             assert record.error is not None
         self.counts[TaskState(record.state).name] += 1

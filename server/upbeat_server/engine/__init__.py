@@ -11,7 +11,8 @@ The rooms: ``model`` nouns, ``events`` facts in, ``commands`` orders out,
 ``engine`` the state and its elementary changes, ``task_machine`` and
 ``agent_machine`` the tables, ``admission`` the door, ``queue`` which task next,
 ``fleet`` who is there, ``choice`` which agent, ``dispatch`` joins them,
-``leases`` and ``sessions`` the life of attempts and agents, ``collaboration`` tasks
+``leases``, ``results`` and ``sessions`` the life of attempts and agents, ``hedging`` attempts
+that run beside others, ``collaboration`` tasks
 that work together, ``bus`` messages between agents and others, ``timeouts`` and
 ``timers`` time, ``explain`` and ``census`` answers, ``invariants`` what must
 always hold.

@@ -49,6 +49,15 @@ class Choice(Protocol):
     def is_out(self, task_type: str, agent: Agent) -> bool:
         """Whether the agent gets nothing of a type but a probe now and then."""
 
+    def overrun_ms(self, task: Task, agent: Agent) -> int:
+        """After how long a second run is thought of, if the agent gets the task now; 0: never."""
+
+    def is_late(self, task: Task, agent: Agent, ran_ms: int) -> bool:
+        """Whether a second run is wanted beside the agent's, which has run so long."""
+
+    def second(self, task: Task, candidates: list[Agent], ran_ms: int, now_ms: int) -> Agent | None:
+        """One of ``candidates``, which is not empty, that should be done with it sooner."""
+
     def explain(self, task: Task, agent: Agent) -> str:
         """Why such an agent is picked, for a person."""
 
@@ -115,6 +124,18 @@ class Policy:
     def is_out(self, task_type: str, agent: Agent) -> bool:  # noqa: ARG002 - others learn who fails.
         """See Choice."""
         return False
+
+    def overrun_ms(self, task: Task, agent: Agent) -> int:  # noqa: ARG002 - others know what to expect.
+        """See Choice."""
+        return 0
+
+    def is_late(self, task: Task, agent: Agent, ran_ms: int) -> bool:  # noqa: ARG002 - the same.
+        """See Choice."""
+        return False
+
+    def second(self, task: Task, candidates: list[Agent], ran_ms: int, now_ms: int) -> Agent | None:  # noqa: ARG002
+        """See Choice."""
+        return None
 
     def explain(self, task: Task, agent: Agent) -> str:
         """See Choice."""

@@ -50,6 +50,9 @@ PROBE_LONGER = 0.1
 PROBE_LATE_TURNS = 10
 """A probe that is late by so many times ``probe_turns`` is made with whatever comes."""
 
+OVERRUN = 2.0
+"""Times the usual run of its size, after which an attempt is looked at."""
+
 BUSY_LOOKED_AT_MAX = 64
 HOLD_WORTH_MS = 250.0
 """Runs that are shorter are not worth a wait."""
@@ -65,6 +68,7 @@ class Reasons(msgspec.Struct, frozen=True, gc=False):
     next_ms: float
     held_ms: int
     is_probe: bool = False
+    is_hedge: bool = False
 
 
 class Predictive(LeastLoaded):
@@ -195,7 +199,7 @@ class Predictive(LeastLoaded):
         cell = predictor.cells.get((task_type, agent_id))
         if cell is not None:
             value += cell.effect.value
-        if predictor.streaks or (cell is not None and cell.failing):
+        if predictor.streaks.by_agent or (cell is not None and cell.failing):
             failing = predictor.failing(task_type, agent_id)
             if failing > FAILING_OPEN:
                 value = max(value, 0.0)
@@ -301,6 +305,51 @@ class Predictive(LeastLoaded):
                 return agent
         return None
 
+    def overrun_ms(self, task: Task, agent: Agent) -> int:
+        """See Choice. Soon for an agent that is out, but not before a sound one would be done.
+
+        Else a probe of one that is well again would lose to the second run, and never tell.
+        """
+        spec = task.spec
+        level = self._predictor.levels.get(spec.type)
+        if level is None or not level.runs:
+            return 0
+        usual_ms = exp(level.expected(spec.size_hint))
+        if usual_ms < HOLD_WORTH_MS or self._is_tiny(spec.type):
+            return 0
+        return round(usual_ms if self._is_out(spec.type, level, agent) else OVERRUN * usual_ms)
+
+    def is_late(self, task: Task, agent: Agent, ran_ms: int) -> bool:
+        """See Choice. An agent that is out, or a run that takes longer than nearly all."""
+        spec = task.spec
+        level = self._predictor.levels.get(spec.type)
+        if level is None:
+            return False
+        if self._is_out(spec.type, level, agent):
+            return True
+        return ran_ms > self._predictor.late_ms(spec.type, agent.agent_id, spec.size_hint)
+
+    def second(self, task: Task, candidates: list[Agent], ran_ms: int, now_ms: int) -> Agent | None:  # noqa: ARG002
+        """See Choice. The fastest sound one, if it needs less than half of what the other has yet to go.
+
+        How much of a run that is late is left nobody knows: as much as it has taken already.
+        """
+        spec = task.spec
+        level = self._predictor.levels.get(spec.type)
+        sound = [] if level is None else self._sound(spec.type, level, candidates)
+        if level is None or task.agent is None or not sound:
+            return None
+        best = min(sound, key=lambda agent: (self._value(spec.type, agent.agent_id), agent.index))
+        log_ms = level.expected(spec.size_hint)
+        run_ms = exp(log_ms + self._value(spec.type, best.agent_id))
+        left_ms = exp(log_ms + self._value(spec.type, task.agent.agent_id)) - ran_ms
+        if left_ms <= 0 or not self._is_out(spec.type, level, task.agent):
+            left_ms = ran_ms
+        if run_ms * self._rules.hold_factor > left_ms:
+            return None
+        task.chosen = Reasons(run_ms, 0.0, 0, is_hedge=True)
+        return best
+
     def explain(self, task: Task, agent: Agent) -> str:
         """See Choice."""
         chosen = task.chosen
@@ -311,6 +360,8 @@ class Predictive(LeastLoaded):
             return (
                 f"a probe: it is much slower than others, or fails, and gets one task now and then; {words}"
             )
+        if chosen.is_hedge:
+            return f"a second run, for the first one is late; {words}"
         if chosen.next_ms:
             words += f", {_seconds(chosen.next_ms)} on the next"
         if chosen.held_ms:

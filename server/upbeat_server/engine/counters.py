@@ -34,7 +34,7 @@ class Counters:
         self.retries = 0
         self.leases_lost = 0
         self.dispatched = 0
-        self.hedges = 0  # Of them, second runs that a collaboration began on a suspicion.
+        self.hedges = 0  # Of them, second runs that were begun on a suspicion.
         self.wasted_ms = 0  # Of agents' time, on children whose work was not used.
         self.collaborations: dict[str, dict[int, int]] = {}  # Ended ones, by mode and final state.
         self.published = 0  # Messages of the bus;

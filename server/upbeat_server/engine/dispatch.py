@@ -12,10 +12,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from upbeat_server.engine import leases
+from upbeat_server.engine import hedging, leases
 from upbeat_server.engine.collaboration import accounts
-from upbeat_server.engine.model import TaskState
+from upbeat_server.engine.model import SideEffects, TaskState
 from upbeat_server.engine.queue import CLASSES
+from upbeat_server.engine.timers import WAKE_NEVER
 
 if TYPE_CHECKING:
     from upbeat_server.engine.agent import Agent
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from upbeat_server.engine.task import Task
 
 QUEUED = TaskState.QUEUED
+NONE = SideEffects.NONE
 
 HAND_OUTS_MAX = 4_096
 """Tasks handed out in one turn, so that nothing else waits long; the next turn follows at once."""
@@ -62,6 +64,8 @@ def dispatch(engine: Engine, now_ms: int, pressure: float = 0.0) -> None:
                 recalled -= 1
     if not left or (recalled > 0 and engine.asides):
         engine.turn_wanted_ms = now_ms
+    if engine.hedges.due_ms < WAKE_NEVER:
+        hedging.end_turn(engine, now_ms)
 
 
 def _hand_out(engine: Engine, lane: Lane, task: Task, now_ms: int) -> bool:
@@ -91,6 +95,8 @@ def _hand_out(engine: Engine, lane: Lane, task: Task, now_ms: int) -> bool:
             if task.member_of is not None and not _within_budget(engine, task, now_ms):
                 return False
     leases.grant(engine, task, agent, now_ms)
+    if task.spec.side_effects == NONE and hedging.may_hedge(task):
+        hedging.watch(engine, task, agent, now_ms)
     if task.spec.sticky_key:
         engine.sticky.remember(task.spec.sticky_key, agent)
     return True

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from upbeat_server.engine import learned, pausing
+from upbeat_server.engine import hedging, learned, pausing
 from upbeat_server.engine.bus import restored as restored_bus
 from upbeat_server.engine.bus.bus import Bus
 from upbeat_server.engine.choice_policies import choice_of
@@ -28,6 +28,7 @@ from upbeat_server.engine.commands import AgentChanged, Persist, TaskFinished
 from upbeat_server.engine.counters import Counters
 from upbeat_server.engine.entropy import Entropy
 from upbeat_server.engine.fleet import Fleet
+from upbeat_server.engine.hedging import Hedges
 from upbeat_server.engine.model import (
     EPOCH_SHIFT,
     FINISHED,
@@ -92,6 +93,7 @@ class Engine:
         self.entropy = Entropy(epoch)
         self.choice: Choice = choice_of(limits.choice, namespace, self.fleet, self.predictor, self.entropy)
         self.sticky = Sticky(self.fleet)
+        self.hedges = Hedges()
         self.commands: list[Command] = []  # Of the step that runs.
         self.unsaid: list[Command] = []  # Of the restore, until the first step.
         # RUNNING tasks whose agent has not come back since the restart, by agent id.
@@ -291,6 +293,8 @@ class Engine:
             del self.dedup_keys[spec.dedup_key]
         if task.gate is not None:
             self.quotas.unname(task.gate, spec.limits, self.clock_ms)
+        if task.shadow is not None:
+            hedging.drop(self, task, self.clock_ms)
         if spec.collaboration is not None:
             self.compiled.pop(task.task_id, None)
             if not task.record.parent_id:

@@ -86,6 +86,9 @@ def explain(engine: Engine, task_id: TaskId, now_ms: int) -> Explanation | None:
         else:
             why = engine.choice.explain(task, agent)
         choice = f"{agent_id}: {why}"
+        if task.shadow is not None and task.shadow.is_alive:
+            older = task.shadow
+            choice += f"; attempt {older.attempt.attempt} on {older.agent.agent_id} goes on beside it"
     waits = [*_held_back(task, now_ms), *_waits(engine, task, fits)]
     return Explanation(task.record.state, waits, fits[:CLOSEST_MAX], choice)
 

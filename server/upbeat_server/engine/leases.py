@@ -1,4 +1,4 @@
-"""Leases: granted, acknowledged, reported, lost, returned, adopted.
+"""Leases: granted, acknowledged, lost, returned, adopted; ``results.py`` has what is reported under them.
 
 A lease is the right of one agent to report one attempt. The current lease of a
 task is ``lease_of(task_id, record.attempt)`` while it is RUNNING, and nothing
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from upbeat_server.engine import bus, reasons
 from upbeat_server.engine.collaboration import accounts
-from upbeat_server.engine.commands import AckResult, Assign, CancelAttempt, ResolveResult, TaskProgressed
+from upbeat_server.engine.commands import Assign, CancelAttempt, TaskProgressed
 from upbeat_server.engine.model import (
     ATTEMPTS_KEPT,
     ATTEMPTS_MAX,
@@ -36,8 +36,8 @@ from upbeat_server.engine.task_machine import TaskInput
 if TYPE_CHECKING:
     from upbeat_server.engine.agent import Agent
     from upbeat_server.engine.engine import Engine
-    from upbeat_server.engine.events import AttemptAcked, AttemptEnded, AttemptProgressed
-    from upbeat_server.engine.model import LeaseId, TaskRecord
+    from upbeat_server.engine.events import AttemptAcked, AttemptProgressed
+    from upbeat_server.engine.model import LeaseId
     from upbeat_server.engine.task import Task
 
 # Members of an enumeration are looked up slowly; these are asked for with every task.
@@ -195,67 +195,6 @@ def progress(engine: Engine, agent: Agent, said: AttemptProgressed) -> None:
         said.sequence = last.sequence  # Words without a chunk do not restart its numbers.
 
 
-def report(engine: Engine, agent: Agent, results: list[AttemptEnded], now_ms: int) -> None:
-    """Results: each is accepted once, iff its lease is the task's current one and this agent holds it."""
-    held, commands, session_id = agent.leases, engine.commands, agent.session_id
-    for ended in results:
-        lease_id = ended.lease_id
-        task = held.get(lease_id)
-        if task is None:
-            _report_late(engine, agent, lease_id)
-            continue
-        del held[lease_id]
-        _accept(engine, task, agent, ended, now_ms)
-        if ended.rejected:
-            commands.append(AckResult(session_id, lease_id, REJECTED, ended.error))
-        else:
-            commands.append(AckResult(session_id, lease_id, ACCEPTED))
-    engine.fleet.refresh(agent)
-
-
-def _report_late(engine: Engine, agent: Agent, lease_id: int) -> None:
-    """A result whose lease is no longer a current one of the agent."""
-    if lease_id in agent.leases:
-        free(engine, agent, lease_id)
-    live = engine.tasks.get(task_of(lease_id))  # type: ignore[arg-type]
-    if live is None:
-        engine.commands.append(ResolveResult(agent.session_id, lease_id, agent.agent_id))
-        return
-    outcome = late_outcome(live.record, lease_id, agent.agent_id)
-    engine.commands.append(AckResult(agent.session_id, lease_id, outcome))
-
-
-def late_outcome(record: TaskRecord, lease_id: int, agent_id: str) -> ResultOutcome:
-    """What a result is told whose lease is not (or no longer) a current one of the agent."""
-    attempt = attempt_of(lease_id)  # type: ignore[arg-type]
-    if not 1 <= attempt <= record.attempt:
-        return ResultOutcome.UNKNOWN
-    reported = (AttemptOutcome.COMPLETED, AttemptOutcome.FAILED)
-    for past in record.attempts:
-        if past.attempt == attempt and past.agent_id == agent_id and past.outcome in reported:
-            return ResultOutcome.ACCEPTED
-    return ResultOutcome.STALE
-
-
-def _accept(engine: Engine, task: Task, agent: Agent, ended: AttemptEnded, now_ms: int) -> None:
-    record = task.record
-    if ended.usage is not None:
-        record.usage = record.usage.plus(ended.usage)
-    if ended.output is not None and not ended.rejected:
-        agent.completed += 1
-        record.output = ended.output
-        if record.error is not None:
-            record.error = None
-        record.accepted_attempt = record.attempt
-        end_attempt(engine, task, COMPLETED, None, now_ms)
-        engine.move(task, COMPLETE, now_ms)
-        return
-    error = ended.error or Error(reasons.INVALID_RESULT, "the result had neither output nor error")
-    agent.failed += error.reason != reasons.ABSTAINED  # To abstain is no failure of the agent's.
-    end_attempt(engine, task, AttemptOutcome.FAILED, error, now_ms)
-    charge_failure(engine, task, error, now_ms)
-
-
 def end_attempt(
     engine: Engine, task: Task, outcome: AttemptOutcome, error: Error | None, now_ms: int
 ) -> None:
@@ -267,18 +206,10 @@ def end_attempt(
         attempt.error = error
     engine.counters.attempts[outcome] += 1
     ran_ms = max(0, now_ms - attempt.start_ms)
-    task_type, agent = task.spec.type, task.agent
     if outcome in LEARNED_FROM:
-        completed = outcome == COMPLETED
+        agent = task.agent
         beside = 0 if agent is None else len(agent.leases) + 1
-        size = task.spec.size_hint
-        predictor = engine.predictor
-        predictor.learn(task_type, attempt.agent_id, ran_ms, completed=completed, beside=beside, size=size)
-        engine.learned.changed[task_type, attempt.agent_id] = None
-        if not completed:
-            predictor.streaks.failed(attempt.agent_id, predictor.surprise(task_type), now_ms)
-        elif predictor.streaks:
-            predictor.streaks.completed(attempt.agent_id, attempt.start_ms)
+        learn(engine, task, attempt, now_ms, completed=outcome == COMPLETED, beside=beside)
         if task.charged_key is not None:
             engine.queue.settle(task, ran_ms - task.charged_ms)
     elif task.charged_key is not None:
@@ -297,6 +228,20 @@ def end_attempt(
     task.paused_ms = 0
     if engine.unadopted:
         _adopted_no_longer(engine, attempt.agent_id, task)
+
+
+def learn(
+    engine: Engine, task: Task, attempt: Attempt, now_ms: int, *, completed: bool, beside: int = 0
+) -> None:
+    """What an attempt that ends now says of its agent; ``beside``: see ``Predictor.learn``."""
+    predictor, spec, agent_id = engine.predictor, task.spec, attempt.agent_id
+    ran_ms = max(0, now_ms - attempt.start_ms)
+    predictor.learn(spec.type, agent_id, ran_ms, completed=completed, beside=beside, size=spec.size_hint)
+    engine.learned.changed[spec.type, agent_id] = None
+    if not completed:
+        predictor.streaks.failed(agent_id, predictor.surprise(spec.type), now_ms)
+    elif predictor.streaks.by_agent:
+        predictor.streaks.completed(agent_id, attempt.start_ms)
 
 
 def _adopted_no_longer(engine: Engine, agent_id: str, task: Task) -> None:

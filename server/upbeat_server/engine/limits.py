@@ -60,6 +60,7 @@ class ChoiceRules(msgspec.Struct, frozen=True):
     hold_factor: float = 2.0  # Sooner by this a busy agent has to be done.
     hold_tasks_max: int = 8  # Beyond it nothing waits for a better agent,
     hold_ms: int = 5_000  # nor for longer than this.
+    hedge_share: float = 0.05  # Second runs begun without being asked, of all that is handed out; 0: none.
 
     @property
     def log_hold(self) -> float:

@@ -100,6 +100,7 @@ class AttemptOutcome(IntEnum):
     LEASE_LOST = 4
     RETURNED = 5
     CANCELLED = 6
+    HEDGED = 7  # Another one was begun beside it, see ``hedging.py``.
 
 
 class ResultOutcome(IntEnum):

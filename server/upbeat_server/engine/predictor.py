@@ -16,7 +16,7 @@ is the run divided by what ran beside it: what one task takes of an agent's time
 
 from __future__ import annotations
 
-from math import exp, log, sqrt
+from math import exp, inf, log, sqrt
 
 from upbeat_server.engine.effects import FAILING_WEIGHT, Effect, Level
 from upbeat_server.engine.streaks import Streaks
@@ -30,6 +30,8 @@ LOG_MIN = log(DURATION_MIN_MS)
 CELLS_MAX = 100_000
 UNKNOWN_MS = 1_000.0
 RUNS_FOR_QUANTILE = 20
+LATE_DEVIATIONS = 2.326
+"""Of a normal distribution: one in a hundred is beyond."""
 
 
 NO_EFFECT = Effect()
@@ -215,6 +217,13 @@ class Predictor:
         if overall is None or overall.runs < RUNS_FOR_QUANTILE:
             return None
         return exp(overall.log_ms + _deviations(quantile) * sqrt(overall.log_variance))
+
+    def late_ms(self, task_type: str, agent_id: str, size: float) -> float:
+        """What one run of such a task on the agent in a hundred takes; infinite while little is known."""
+        overall = self.types.get(task_type)
+        if overall is None or overall.runs < RUNS_FOR_QUANTILE:
+            return inf
+        return self.run_ms(task_type, agent_id, size) * exp(LATE_DEVIATIONS * sqrt(overall.log_variance))
 
     def agent_cells(self, agent_id: str, types: frozenset[str]) -> list[tuple[str, Cell]]:
         """What is known of one agent, by task type."""

@@ -21,7 +21,7 @@ from upbeat_server.engine.model import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from upbeat_server.engine.model import TaskRecord, TaskSpec
+    from upbeat_server.engine.model import Attempt, TaskRecord, TaskSpec
 
 _STATES = frozenset(TaskState)
 _OUTCOMES = frozenset(AttemptOutcome)
@@ -95,17 +95,22 @@ def _times(record: TaskRecord) -> Iterator[str]:
 
 
 def _attempts(record: TaskRecord) -> Iterator[str]:
-    """Numbered without gaps, one after the other, all but the last ended (3)."""
+    """Numbered without gaps, one after the other, all but the last ended (3).
+
+    One that was hedged went on beside those after it; if it completed, it is the last (17).
+    """
     attempts = record.attempts
     if not 0 <= record.attempt <= ATTEMPTS_MAX:
         yield f"it was leased {record.attempt} times, which cannot be"
         return
     kept = min(record.attempt, ATTEMPTS_KEPT)
     numbers = [attempt.attempt for attempt in attempts]
-    if numbers != list(range(record.attempt - kept + 1, record.attempt + 1)):
+    overtaking = _overtaking(record)
+    ordered = attempts if overtaking is None else sorted(attempts, key=lambda attempt: attempt.attempt)
+    if [attempt.attempt for attempt in ordered] != list(range(record.attempt - kept + 1, record.attempt + 1)):
         yield f"it was leased {record.attempt} times and remembers the attempts {numbers}"
     before_ms = record.start_ms
-    for attempt in attempts:
+    for attempt in ordered:
         name = f"attempt {attempt.attempt}"
         if attempt.outcome not in _OUTCOMES:
             yield f"{name} has the outcome {attempt.outcome}, which is none"
@@ -117,15 +122,33 @@ def _attempts(record: TaskRecord) -> Iterator[str]:
             yield f"{name} is {outcome}, started at {attempt.start_ms}, ended at {attempt.end_ms}"
         if not attempt.agent_id:
             yield f"{name} had no agent"
-        before_ms = attempt.end_ms or attempt.start_ms
-    outcomes = [attempt.outcome for attempt in attempts]
+        goes_on = attempt.outcome == AttemptOutcome.HEDGED or attempt is overtaking
+        before_ms = attempt.start_ms if goes_on else attempt.end_ms or attempt.start_ms
+    yield from _outcomes_of(record)
+
+
+def _overtaking(record: TaskRecord) -> Attempt | None:
+    """The hedged attempt that completed before those after it, if that is how the task ended."""
+    last = record.attempts[-1] if record.attempts else None
+    if last is None or last.outcome != AttemptOutcome.COMPLETED or last.attempt == record.attempt:
+        return None
+    return last
+
+
+def _outcomes_of(record: TaskRecord) -> Iterator[str]:
+    """What ends a task, or goes on, is nothing that another attempt follows (2, 3)."""
+    outcomes = [attempt.outcome for attempt in record.attempts]
     if AttemptOutcome.RUNNING in outcomes[:-1]:
         yield "an attempt runs that is not the last: two live leases"
     if outcomes.count(AttemptOutcome.COMPLETED) > 1:
         yield "two attempts completed: two accepted results"
-    for final in (AttemptOutcome.COMPLETED, AttemptOutcome.CANCELLED):
-        if final in outcomes[:-1]:
-            yield f"it went on after an attempt was {final.name}"
+    if outcomes[-1:] == [AttemptOutcome.HEDGED]:
+        yield "its last attempt was hedged, and no other was begun beside it"
+    if AttemptOutcome.COMPLETED in outcomes[:-1]:
+        yield "it went on after an attempt was COMPLETED"
+    before = outcomes[:-1] if _overtaking(record) is None else outcomes[:-2]
+    if AttemptOutcome.CANCELLED in before:
+        yield "it went on after an attempt was CANCELLED"
 
 
 def _counts(record: TaskRecord, spec: TaskSpec) -> Iterator[str]:
@@ -146,7 +169,10 @@ def _counts(record: TaskRecord, spec: TaskSpec) -> Iterator[str]:
 
 
 def _side_effects(record: TaskRecord, spec: TaskSpec) -> Iterator[str]:
-    """UNSAFE work goes on only from attempts that were surely never begun (6)."""
+    """UNSAFE work goes on only from attempts that were surely never begun (6); only NONE is hedged (17)."""
+    hedged = any(attempt.outcome == AttemptOutcome.HEDGED for attempt in record.attempts)
+    if (hedged or _overtaking(record) is not None) and spec.side_effects != SideEffects.NONE:
+        yield "it was run twice at a time, which its side effects do not allow"
     if spec.side_effects != SideEffects.UNSAFE:
         return
     acted = [
@@ -171,7 +197,9 @@ def _end(record: TaskRecord) -> Iterator[str]:
     if last == AttemptOutcome.CANCELLED and record.state != TaskState.CANCELLED:
         yield f"it is {_name(record)} and its last attempt was CANCELLED"
     accepted = record.accepted_attempt
-    if accepted not in (0, record.attempt) or (is_completed and not accepted):
+    overtaking = _overtaking(record)
+    last_attempt = record.attempt if overtaking is None else overtaking.attempt
+    if accepted not in (0, last_attempt) or (is_completed and not accepted):
         yield f"it is {_name(record)} after {record.attempt} attempts and accepted attempt {accepted}"
     elif accepted and not is_completed and last not in _CHARGED:
         yield f"it is {_name(record)} by attempt {accepted}, which did not fail"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from upbeat_server.engine import learned, leases, reasons
+from upbeat_server.engine import learned, leases, reasons, results
 from upbeat_server.engine.agent_machine import AgentInput, next_agent_state
 from upbeat_server.engine.bus import delivery, publishing, subscribing
 from upbeat_server.engine.commands import AgentAnswered, EndSession, HelloRefused, TellDrain, Welcome
@@ -156,7 +156,7 @@ def hear(engine: Engine, frame: AgentFrame, now_ms: int) -> None:
     if frame.delivery_acks:
         delivery.acknowledge(engine, agent.session_id, frame.delivery_acks)
     if frame.results:
-        leases.report(engine, agent, frame.results, now_ms)
+        results.report(engine, agent, frame.results, now_ms)
     if frame.changes:
         _change_capabilities(engine, agent, frame)
     if frame.drain:

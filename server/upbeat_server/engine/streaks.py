@@ -37,9 +37,6 @@ class Streaks:
     def __init__(self) -> None:
         self.by_agent: dict[str, Streak] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self.by_agent)
-
     def failed(self, agent_id: str, surprise: float, now_ms: int) -> None:
         """An attempt failed that came as a surprise so much, from 0 to 1."""
         streak = self.by_agent.get(agent_id)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from upbeat_server.engine.choice_predictive import Reasons
     from upbeat_server.engine.collaboration.group import Group
     from upbeat_server.engine.events import AttemptProgressed
+    from upbeat_server.engine.hedging import Shadow
     from upbeat_server.engine.model import TaskId, TaskRecord, TaskSpec
     from upbeat_server.engine.queue import Bin, FairnessKey, Signature
     from upbeat_server.engine.quotas import Gate
@@ -37,6 +38,7 @@ class Task:
         "queue_stamp",
         "record",
         "rejections",
+        "shadow",
         "signature",
         "spec",
         "spec_bytes",
@@ -89,6 +91,8 @@ class Task:
         self.held_for = ""
         # Whether its agent was picked because of its sticky key.
         self.is_sticky = False
+        # An older attempt that goes on beside the current one.
+        self.shadow: Shadow | None = None
         # Bucket of its one timer; 0: not armed.
         self.timer_ms = 0
         # Of a collaboration that runs: its children and its mode.

@@ -22,6 +22,7 @@ class TaskInput(IntEnum):
     FAIL = 6  # Given up.
     CANCEL = 7  # Somebody wants it ended.
     START = 8  # A collaboration makes its first children; no agent holds it.
+    OVERTAKE = 9  # An older lease, which a hedge was begun beside, reported an output.
 
 
 _P, _Q, _R = TaskState.PENDING, TaskState.QUEUED, TaskState.RUNNING
@@ -29,12 +30,15 @@ _P, _Q, _R = TaskState.PENDING, TaskState.QUEUED, TaskState.RUNNING
 NEXT: dict[tuple[int, TaskInput], TaskState] = {
     (_P, TaskInput.BECOME_ELIGIBLE): TaskState.QUEUED,
     (_P, TaskInput.START): TaskState.RUNNING,
+    (_P, TaskInput.OVERTAKE): TaskState.COMPLETED,
     (_P, TaskInput.FAIL): TaskState.FAILED,
     (_P, TaskInput.CANCEL): TaskState.CANCELLED,
     (_Q, TaskInput.ASSIGN): TaskState.RUNNING,
+    (_Q, TaskInput.OVERTAKE): TaskState.COMPLETED,
     (_Q, TaskInput.FAIL): TaskState.FAILED,
     (_Q, TaskInput.CANCEL): TaskState.CANCELLED,
     (_R, TaskInput.COMPLETE): TaskState.COMPLETED,
+    (_R, TaskInput.OVERTAKE): TaskState.COMPLETED,
     (_R, TaskInput.BACK_OFF): TaskState.PENDING,
     (_R, TaskInput.RETURN): TaskState.QUEUED,
     (_R, TaskInput.FAIL): TaskState.FAILED,

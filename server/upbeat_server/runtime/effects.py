@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import structlog
 
 from upbeat_server.engine import commands, reasons
-from upbeat_server.engine.leases import late_outcome
 from upbeat_server.engine.model import (
     Refusal,
     ResultOutcome,
@@ -23,6 +22,7 @@ from upbeat_server.engine.model import (
     attempt_of,
     task_of,
 )
+from upbeat_server.engine.results import late_outcome
 from upbeat_server.runtime.bus_effects import BUS_EFFECTS
 from upbeat_server.runtime.calls import CancelCall, DrainCall, ItemsCall, PauseCall, SubmitCall
 from upbeat_server.runtime.collaboration_effects import grade_answered, items_answered

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("upbeat.telemetry")
 
+COMPLETED, HEDGED = AttemptOutcome.COMPLETED, AttemptOutcome.HEDGED
+
 MEMBER_LINKS_MAX: Final = 128
 """Of one collaboration; as many as OpenTelemetry keeps of a span by default."""
 FAMILIES_MAX: Final = 10_000
@@ -131,10 +133,16 @@ class Tracer:
         for task in tasks:
             record = task.record
             for attempt in record.attempts:
-                if attempt.outcome and attempt.attempt > task.told_attempt:
+                # One that was hedged goes on: it has ended when the task has.
+                if attempt.outcome and attempt.outcome != HEDGED and attempt.attempt > task.told_attempt:
                     task.told_attempt = attempt.attempt
                     self._attempt(namespace, task.spec, record, attempt)
             if record.state in FINISHED:
+                for attempt in record.attempts:
+                    if attempt.outcome == HEDGED or (
+                        attempt.outcome == COMPLETED and attempt.attempt < record.attempt
+                    ):
+                        self._attempt(namespace, task.spec, record, attempt)
                 if task.spec.collaboration is not None:
                     whole.append(task)
                 if record.parent_id:

@@ -21,7 +21,6 @@ from tests.support.lines import (
 from tests.support.play import Play
 from upbeat_server.engine.commands import AckResult, Assign
 from upbeat_server.engine.events import AttemptEnded
-from upbeat_server.engine.leases import late_outcome
 from upbeat_server.engine.limits import Bounds, Limits
 from upbeat_server.engine.model import (
     ATTEMPTS_KEPT,
@@ -36,6 +35,7 @@ from upbeat_server.engine.model import (
     TaskState,
     Usage,
 )
+from upbeat_server.engine.results import late_outcome
 
 UNSAFE = SideEffects.UNSAFE
 

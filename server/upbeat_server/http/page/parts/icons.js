@@ -17,6 +17,7 @@ const SHAPES = {
   TIMED_OUT: svg`<path d="M4 2h8M4 14h8M5 2c0 4 6 8 6 12M11 2c0 4-6 8-6 12" />`,
   LEASE_LOST: svg`<path d="M6.5 9.5 5 11a2.5 2.5 0 0 1-3.5-3.5L4 5m5.5 1.5L11 5a2.5 2.5 0 0 1 3.5 3.5L12 11M2.5 2.5l11 11" />`,
   RETURNED: svg`<path d="M5.5 3 2.5 6l3 3M2.5 6h7a4 4 0 0 1 0 8h-3" />`,
+  HEDGED: svg`<path d="M2 5.5h9M8.5 3 11 5.5 8.5 8M5 11h9m-2.5-2.5L14 11l-2.5 2.5" />`,
   // States of agents.
   CONNECTED: svg`<circle cx="8" cy="8" r="6.6" class="solid" />`,
   SUSPECT: svg`<path d="M8 1.8 15 14H1z" /><path d="M8 6.4v3.4m0 2v.2" />`,

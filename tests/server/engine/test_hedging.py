@@ -1,0 +1,268 @@
+"""Second runs that the scheduler begins on its own: when, by whom, and which of the two counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import exp
+from typing import Any
+
+import pytest
+
+from tests.support.lines import (
+    ack,
+    cancel,
+    collaborate,
+    cut,
+    failure,
+    goodbye,
+    hello,
+    listening,
+    reject,
+    result,
+    submit,
+)
+from tests.support.play import Line, Play
+from upbeat_server.engine.commands import Assign
+from upbeat_server.engine.explain import explain
+from upbeat_server.engine.limits import ChoiceRules, Graces, Limits
+from upbeat_server.engine.model import (
+    AttemptOutcome,
+    Limit,
+    Parallel,
+    RetryPolicy,
+    SideEffects,
+    TaskSpec,
+    TaskState,
+)
+
+SLOW, SOUND = "a1", "a2"
+DAY_MS = 86_400_000
+RUN_MS = 1_000
+SLOWNESS = 9.0
+NONE: dict[str, Any] = {"side_effects": SideEffects.NONE, "retry": RetryPolicy(initial_backoff_ms=100)}
+
+
+def staged(**rules: Any) -> Play:
+    """One agent that is known to be slow, and one that is not."""
+    silent = Graces(suspect_after_ms=DAY_MS, lease_timeout_ms=DAY_MS, ack_timeout_ms=DAY_MS)
+    play = Play(Limits(graces=silent, choice=ChoiceRules(**{"hedge_share": 1.0, **rules})))
+    predictor = play.engine.predictor
+    for _ in range(40):
+        predictor.learn("work", SLOW, SLOWNESS * RUN_MS, completed=True, beside=1)
+        for agent in (SOUND, "a3", "a4"):
+            predictor.learn("work", agent, RUN_MS, completed=True, beside=1)
+    play >> hello(SLOW) >> hello(SOUND)
+    return play.skip()
+
+
+@pytest.fixture
+def play() -> Iterator[Play]:
+    """See ``staged``."""
+    play = staged()
+    yield play
+    play.over()
+
+
+def probe(play: Play, **fields: Any) -> Play:
+    """The slow agent has the task ``t`` for so long as a sound one would need for it."""
+    play >> submit("t", **{**NONE, **fields})
+    assert play.holders[play.lease("t.1")] == SLOW
+    return play.skip().later(usual_ms(play))
+
+
+def usual_ms(play: Play) -> int:
+    """What such a task takes as a rule, and a bit."""
+    level = play.engine.predictor.levels["work"]
+    return round(exp(level.log_ms)) + 1
+
+
+def outcomes(play: Play) -> list[tuple[int, str]]:
+    """The attempts of the task as they are stored."""
+    record = play.stored("t")
+    return [(past.attempt, AttemptOutcome(past.outcome).name) for past in record.attempts]
+
+
+def test_what_a_slow_agent_has_not_done_in_time_is_given_to_a_sound_one_as_well(play: Play) -> None:
+    probe(play) << "assign t.2 to a2"
+    assert outcomes(play) == [(1, "HEDGED"), (2, "RUNNING")]
+    assert play.engine.counters.hedges == 1
+    play >> result("t.2")
+    play << "stop t.1 at a1: SUPERSEDED" << "finished t COMPLETED" << "ack t.2 to a2: ACCEPTED"
+    assert outcomes(play) == [(1, "HEDGED"), (2, "COMPLETED")]
+    assert play.agent(SLOW).in_use == 1
+    play >> failure("t.1", "CANCELLED") << "resolve t.1 for a1"
+    assert play.agent(SLOW).in_use == 0
+
+
+def test_the_first_one_may_be_done_first_all_the_same(play: Play) -> None:
+    probe(play) << "assign t.2 to a2"
+    play >> result("t.1", b"from the first", by=SLOW)
+    play << "stop t.2 at a2: SUPERSEDED" << "finished t COMPLETED" << "ack t.1 to a1: ACCEPTED"
+    record = play.stored("t")
+    assert outcomes(play) == [(2, "CANCELLED"), (1, "COMPLETED")]
+    assert record.accepted_attempt == 1
+    assert record.output is not None
+    assert record.output.data == b"from the first"
+    play >> result("t.2", b"from the second") << "resolve t.2 for a2"
+
+
+def test_that_the_first_one_fails_changes_nothing_and_is_not_charged(play: Play) -> None:
+    probe(play) << "assign t.2 to a2"
+    play >> failure("t.1", by=SLOW) << "ack t.1 to a1: STALE"
+    record = play.stored("t")
+    assert (record.failures, outcomes(play)) == (0, [(1, "HEDGED"), (2, "RUNNING")])
+    play >> result("t.2") << "finished t COMPLETED" << "ack t.2 to a2: ACCEPTED"
+
+
+@pytest.mark.parametrize("leave", [goodbye(SLOW), cut(SLOW)])
+def test_nor_does_it_that_its_agent_leaves(play: Play, leave: Line) -> None:
+    probe(play) << "assign t.2 to a2"
+    play >> leave
+    play.skip() >> result("t.2") << "finished t COMPLETED" << "ack t.2 to a2: ACCEPTED"
+
+
+@pytest.mark.parametrize(
+    ("ends", "state"),
+    [
+        (failure("t.2"), TaskState.PENDING),
+        (reject("t.2"), TaskState.QUEUED),
+        (goodbye(SOUND), TaskState.QUEUED),
+    ],
+)
+def test_it_counts_whatever_became_of_the_second_one(play: Play, ends: Line, state: TaskState) -> None:
+    probe(play) << "assign t.2 to a2"
+    play >> ends
+    assert play.skip().task("t").record.state == state
+    play >> result("t.1", by=SLOW)
+    play << "finished t COMPLETED" << "ack t.1 to a1: ACCEPTED"
+    record = play.stored("t")
+    assert (record.accepted_attempt, record.error) == (1, None)
+
+
+def test_a_task_that_is_cancelled_is_stopped_at_both(play: Play) -> None:
+    probe(play) << "assign t.2 to a2"
+    play >> cancel("t")
+    play << "stop t.2 at a2: CANCELLED" << "stop t.1 at a1: SUPERSEDED" << "finished t CANCELLED: CANCELLED"
+    play.skip()
+
+
+def test_after_a_restart_the_first_one_is_over(play: Play) -> None:
+    probe(play) >> ack("t.2")
+    play.skip().restart() >> listening()
+    play >> hello(SLOW, holds=("t.1",)) >> hello(SOUND, holds=("t.2",))
+    play.skip() >> result("t.1", by=SLOW) << "ack t.1 to a1: STALE"
+    play >> result("t.2") << "finished t COMPLETED" << "ack t.2 to a2: ACCEPTED"
+
+
+def test_a_run_that_takes_longer_than_nearly_all_is_hedged_on_any_agent(play: Play) -> None:
+    play >> submit("probe") << "assign probe.1 to a1"
+    play >> submit("t", **NONE) << "assign t.1 to a2"
+    late_ms = play.engine.predictor.late_ms("work", SOUND, 0.0)
+    play.later(int(late_ms)) >> hello("a3")
+    assert play.said == []
+    play.later(int(late_ms)) << "assign t.2 to a3"
+    play.skip()
+
+
+SPOILT: dict[str, dict[str, Any]] = {
+    "may not run twice at a time": {"side_effects": SideEffects.IDEMPOTENT},
+    "names limits": {"limits": (Limit("key", max_running=9),)},
+    "a failure would be its last": {"retry": RetryPolicy(max_attempts=1)},
+}
+
+
+@pytest.mark.parametrize("fields", SPOILT.values(), ids=SPOILT.keys())
+def test_no_other_work_is_hedged(play: Play, fields: dict[str, Any]) -> None:
+    assert probe(play, **fields).later(10 * RUN_MS).said == []
+    assert play.engine.counters.hedges == 0
+
+
+def test_a_child_is_not(play: Play) -> None:
+    step = TaskSpec("work", side_effects=SideEffects.NONE)
+    play >> collaborate("c", Parallel((step,)))
+    play.skip().later(10 * RUN_MS)
+    assert not play.heard(Assign)
+    play.skip()
+
+
+def test_what_waits_goes_before_a_second_run(play: Play) -> None:
+    play >> submit("t", **NONE) >> submit("u") >> submit("v")
+    assert play.skip().later(10 * RUN_MS).said == []
+    play >> result("u.1", by=SOUND)
+    play << "finished u COMPLETED" << "ack u.1 to a2: ACCEPTED" << "assign v.1 to a2"
+
+
+@pytest.mark.parametrize("rules", [{"hedge_share": 0.0}, {"policy": "least_loaded"}])
+def test_nothing_is_where_it_is_not_wanted(rules: dict[str, Any]) -> None:
+    play = staged(**rules)
+    play >> submit("t", **NONE)
+    assert play.skip().later(20 * RUN_MS).said == []
+    play.over()
+
+
+def test_so_many_of_all_that_is_handed_out_are_second_runs() -> None:
+    play = staged(hedge_share=0.25, probe_turns=1)
+    for each in range(40):
+        play >> submit(f"t{each}", **NONE)
+        play.later(usual_ms(play))
+        if play.task(f"t{each}").shadow is None:
+            play.later(int(SLOWNESS * RUN_MS)) >> result(f"t{each}.1")
+        else:
+            play >> result(f"t{each}.2")
+            play >> failure(f"t{each}.1", "CANCELLED", by=SLOW)
+        play.skip()
+        assert play.engine.counters.hedges <= 0.25 * play.engine.counters.dispatched
+    assert play.engine.counters.hedges > 5
+    play.over()
+
+
+def test_the_slow_one_is_out_as_before_when_it_was_overtaken(play: Play) -> None:
+    choice: Any = play.engine.choice
+    known = play.engine.predictor.agents[SLOW].runs
+    probe(play) >> result("t.2")
+    assert play.engine.predictor.agents[SLOW].runs == known
+    assert choice.is_out("work", play.agent(SLOW))
+    play.skip()
+
+
+def test_one_that_is_well_again_does_its_probe_in_time_and_is_back(play: Play) -> None:
+    choice: Any = play.engine.choice
+    while choice.is_out("work", play.agent(SLOW)):
+        name = f"t{len(play.answers)}"
+        play >> submit(name, **NONE)
+        play.later(RUN_MS // 2) >> result(f"{name}.1")
+    assert play.engine.counters.hedges == 0
+    play.skip()
+
+
+def test_the_reason_is_explained(play: Play) -> None:
+    probe(play)
+    said = explained(play)
+    assert said.startswith("a2: a second run, for the first one is late; expected 1")
+    assert said.endswith("; attempt 1 on a1 goes on beside it")
+    play >> failure("t.1", by=SLOW)
+    assert "goes on" not in explained(play)
+    play.skip()
+
+
+def explained(play: Play) -> str:
+    """Why the agent of ``t`` has it."""
+    answer = explain(play.engine, play.tasks["t"], play.engine.clock_ms)
+    assert answer is not None
+    return answer.choice
+
+
+MANY = 300
+
+
+def test_many_that_are_late_at_once_are_looked_at_over_several_turns() -> None:
+    play = staged(hedge_share=0.5)
+    play >> hello(SLOW, slots=MANY, resumes=True)
+    crowd: list[Callable[[Play], Any]] = [submit(f"t{each}", **NONE) for each in range(MANY)]
+    play >> goodbye(SOUND)
+    assert play.together(*crowd).skip().later(10 * RUN_MS).said == []
+    play >> hello(SOUND, slots=MANY)
+    play.later(20 * RUN_MS)
+    assert play.engine.counters.hedges == 39  # What was saved up, and what these add to it themselves.
+    play.skip()
+    play.over()
