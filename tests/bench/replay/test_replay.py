@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -107,3 +108,20 @@ def test_the_scenes_are_part_of_the_answer(
     assert 0 < degraded["failing: tasks of one type"] <= 20
     printed = capsys.readouterr().out
     assert all(f"{goal.figure} " in printed for goals in scenes.GOALS.values() for goal in goals)
+
+
+def test_fleets_differ_in_who_is_fast_and_not_in_what_they_can_do() -> None:
+    requests = even_requests(1)
+    fleets = [fleet.Fleet(fleet.Shape(), requests, 0.8, seed) for seed in range(1, 10)]
+    assert len({tuple(each.speeds) for each in fleets}) == len(fleets)
+    for each in fleets:
+        assert sorted(each.speeds) == sorted(fleets[0].speeds)
+        assert sum(each.speeds[::2]) == pytest.approx(sum(each.speeds[1::2]), rel=0.1)
+    # Those that are slow are of all kinds, from the first three fleets on.
+    for agent in fleet.Shape().troubled:
+        assert 0.8 < median(each.speeds[agent] for each in fleets[:3]) < 1.2
+
+
+def even_requests(rows: int) -> list[trace.Request]:
+    """Requests of a second's work, one a second."""
+    return [trace.Request(float(row + 1), "even", 0, 27) for row in range(rows)]
