@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from upbeat_server.engine.choice_predictive import Predictive
-from upbeat_server.engine.commands import Assign, SubmissionRefused, Submitted, Welcome
+from upbeat_server.engine.commands import (
+    Assign,
+    CancelAttempt,
+    SubmissionRefused,
+    Submitted,
+    TaskFinished,
+    Welcome,
+)
 from upbeat_server.engine.engine import Engine
 from upbeat_server.engine.events import (
     AgentConnected,
@@ -21,7 +28,15 @@ from upbeat_server.engine.events import (
     TurnEnded,
 )
 from upbeat_server.engine.limits import Bounds, ChoiceRules, Graces, Limits, Ordering
-from upbeat_server.engine.model import Error, Payload, RetryPolicy, SessionId, TaskSpec
+from upbeat_server.engine.model import (
+    Error,
+    Payload,
+    RetryPolicy,
+    SessionId,
+    SideEffects,
+    TaskSpec,
+    TaskState,
+)
 from upbeat_server.engine.step import step
 
 if TYPE_CHECKING:
@@ -30,6 +45,7 @@ if TYPE_CHECKING:
     from tests.bench.replay.fleet import Fleet
     from tests.bench.replay.trace import Request
     from upbeat_server.engine.commands import Command
+    from upbeat_server.engine.task import Task
 
 LONG_MS = 1 << 40
 AWAY_MS = 30_000
@@ -40,19 +56,27 @@ QUIET = Graces(suspect_after_ms=LONG_MS, lease_timeout_ms=LONG_MS, ack_timeout_m
 
 OUTPUT = Payload()
 BROKEN = Error("BROKEN", "it failed at once")
+STOPPED = Error("CANCELLED", "it was told to stop")
 FAIL_MS = 50
 PROBE = ""
 """In place of a type."""
 
-RETRY = RetryPolicy(max_attempts=20, initial_backoff_ms=100)
-ARRIVE, END, LEAVE, JOIN, FAIL = range(5)
+RETRY = RetryPolicy(max_attempts=1_000, initial_backoff_ms=100)
+"""A request is tried until it is done, for one that fails early would look as if it were fast."""
+
+ARRIVE, END, LEAVE, JOIN, FAIL, STOP = range(6)
 
 
 class Play(msgspec.Struct, frozen=True):
-    """How requests are submitted, and what befalls the fleet."""
+    """How requests are submitted, and what befalls the fleet.
+
+    A request for inference changes nothing, so the scheduler may run it twice on its own.
+    """
 
     priorities: Sequence[int] = ()  # Of each request; empty: all NORMAL.
     keys: Sequence[str] = ()  # Of each request; empty: all one.
+    side_effects: SideEffects = SideEffects.NONE
+    attempt_timeout_ms: int = LONG_MS
     churn_per_minute: float = 0.0  # Share of the agents that leave and come back.
     ordering: Ordering = Ordering()
 
@@ -62,7 +86,7 @@ class Outcome(msgspec.Struct):
 
     latencies: list[int]
     waits: list[int]  # Until the first attempt began.
-    attempts: int = 0
+    attempts: int = 0  # All that were handed out, also those beside another one of the same request.
     probes: int = 0
     handed: dict[
         int, list[tuple[int, str]]
@@ -140,8 +164,10 @@ class Stage:
                     heappush(self._events, (now_ms + AWAY_MS, JOIN, which, 0))
             case 3:  # JOIN
                 self._join(which, now_ms)
-            case _:  # FAIL
+            case 4:  # FAIL
                 self._end(which, AttemptEnded(lease_id, error=BROKEN), now_ms)
+            case _:  # STOP
+                self._end(which, AttemptEnded(lease_id, error=STOPPED), now_ms)
 
     def _join(self, agent: int, now_ms: int) -> None:
         name = f"agent-{agent}"
@@ -156,21 +182,17 @@ class Stage:
             size_hint=float(row.input_tokens),
             priority=play.priorities[request] if play.priorities else 2,
             fairness_key=play.keys[request] if play.keys else "",
-            attempt_timeout_ms=LONG_MS,
+            attempt_timeout_ms=play.attempt_timeout_ms,
             retry=RETRY,
+            side_effects=play.side_effects,
         )
         return TasksSubmitted(request, [Submission(0, spec, b"", b"")])
 
     def _end(self, agent: int, ended: AttemptEnded, now_ms: int) -> None:
+        """The agent answers what became of an attempt, unless it has answered or left before."""
         session_id = self._session_of.get(agent)
-        held = self.engine.fleet.sessions[session_id].leases if session_id is not None else {}
-        task = held.get(ended.lease_id)
-        if session_id is None or task is None:
-            return  # It left in the meantime, and somebody else has it.
-        if ended.error is None:
-            request = self._request_of[task.task_id]
-            self.outcome.latencies[request] = now_ms - self._fleet.arrivals_ms[request]
-            self._left -= 1
+        if session_id is None or ended.lease_id not in self.engine.fleet.sessions[session_id].leases:
+            return
         self._tell(step(self.engine, AgentFrame(session_id, results=[ended]), now_ms), now_ms)
         self._look_at(agent, now_ms)
 
@@ -200,11 +222,25 @@ class Stage:
             end_ms = now_ms + self._fleet.run_ms(request, agent, now_ms)
             heappush(self._events, (end_ms, END, agent, command.lease_id))
 
+    def _finish(self, task: Task, now_ms: int) -> None:
+        """A request is done: the engine says so once, however many attempts of it run."""
+        if task.record.state != TaskState.COMPLETED:
+            raise RuntimeError(f"a request failed: {task.record.error}")
+        request = self._request_of[task.task_id]
+        self.outcome.latencies[request] = now_ms - self._fleet.arrivals_ms[request]
+        self._left -= 1
+
     def _tell(self, commands: list[Command], now_ms: int) -> None:
         for command in commands:
             match command:
                 case Assign():
                     self._hand(command, now_ms)
+                case CancelAttempt():
+                    # Not within this call: other commands of the same step are still to be performed.
+                    stop = (now_ms, STOP, self._agent_of[command.session_id], command.lease_id)
+                    heappush(self._events, stop)
+                case TaskFinished():
+                    self._finish(command.task, now_ms)
                 case Submitted():
                     self._request_of[command.task.task_id] = command.origin
                 case Welcome():

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from pathlib import Path
 from statistics import median
 
+import msgspec
 import pytest
 
 from tests.bench.replay import __main__ as replay
 from tests.bench.replay import baselines, fleet, scenes, trace
+from tests.bench.replay.stage import Play, Stage
+from upbeat_server.engine.limits import ChoiceRules
 
 ROWS = 3_000
 
@@ -120,6 +124,21 @@ def test_fleets_differ_in_who_is_fast_and_not_in_what_they_can_do() -> None:
     # Those that are slow are of all kinds, from the first three fleets on.
     for agent in fleet.Shape().troubled:
         assert 0.8 < median(each.speeds[agent] for each in fleets[:3]) < 1.2
+
+
+def test_an_agent_that_is_told_to_stop_has_a_free_slot_at_once() -> None:
+    alike = fleet.Shape(agents=2, slots=1, speed_sd=0.0, noise_sd=0.0, affinities=(1.0,))
+    shape = msgspec.structs.replace(alike, slowness=50.0, slow_in_the_middle=())
+    requests = even_requests(200)
+    simulated = fleet.Fleet(shape, requests, 0.4, seed=1)
+    rules = ChoiceRules(policy="round_robin")
+    outcome = Stage(requests, simulated, rules, Play(attempt_timeout_ms=5_000)).run()
+    assert min(outcome.latencies) > 0
+    assert outcome.attempts > len(requests)
+    begun_ms = [at_ms for at_ms, _ in outcome.handed[0]]
+    apart_ms = [later - earlier for earlier, later in itertools.pairwise(begun_ms)]
+    assert min(apart_ms) >= 5_000
+    assert median(apart_ms) < 10_000 < simulated.run_ms(0, 0, 0)
 
 
 def even_requests(rows: int) -> list[trace.Request]:
