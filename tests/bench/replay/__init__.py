@@ -7,9 +7,10 @@ of a request as ``size_hint`` and never its output tokens.
 A trace is a CSV file (``trace.py``); one file or several, where each is a type of task of its own:
 
     make replay TRACE=file.csv LOAD=0.8 SEEDS=3
-    make replay TRACE=folder LOAD=0.9 FLEET=fleet.json ARGS="--policies predictive least_loaded"
+    make replay TRACE=folder LOAD=0.9 FLEET=fleet.json ARGS="--policies predictive least_loaded --churn 0.2"
 
 ``stage.py`` holds the engine, ``baselines.py`` what does without one (pull workers, an oracle, work bound to
-the least loaded agent at once), ``scenes.py`` overload, a flood of one key and an agent that degrades,
-``__main__.py`` the tables and what is wanted of them.
+the least loaded agent at once), ``scenes.py`` agents that come and go, overload, a flood of one key and an
+agent that degrades, ``latencies.py`` what is told of latencies, ``__main__.py`` the tables and what is wanted
+of them.
 """

@@ -13,9 +13,9 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from tests.bench.figures import percentile
 from tests.bench.replay import baselines, fleet, scenes, trace
-from tests.bench.replay.stage import Outcome, Play, Stage
+from tests.bench.replay.latencies import EXTRA, MEAN, P99, figures
+from tests.bench.replay.stage import Stage
 from upbeat_server.engine.limits import ChoiceRules
 
 if TYPE_CHECKING:
@@ -24,13 +24,11 @@ if TYPE_CHECKING:
     from tests.bench.replay.trace import Request
 
 OUT = Path("build", "bench", "replay.json")
-POLICIES = ("predictive", "least_loaded", "power_of_two", "round_robin", "random", "thompson", "pack")
+POLICIES = (scenes.DEFAULT, "least_loaded", "power_of_two", "round_robin", "random", "thompson", "pack")
 BOUND, PULL, ORACLE = baselines.BASELINES
-DEFAULT, CHURNED = POLICIES[0], f"{POLICIES[0]}, churn"
+DEFAULT = scenes.DEFAULT
 ROWS_MAX = 100_000
-WARM_UP = 0.1
-"""Share of the requests, the first ones, that is replayed and not counted."""
-P99, MEAN, EXTRA = "p99_s", "mean_s", "extra_runs"
+CHURN_MAX = 2
 
 # By load: (figure, of what by what, at most).
 GOALS: dict[float, tuple[tuple[str, str, str, float], ...]] = {
@@ -44,35 +42,14 @@ GOALS: dict[float, tuple[tuple[str, str, str, float], ...]] = {
 }
 
 
-def figures(latencies_ms: Sequence[int], attempts: int = 0) -> dict[str, float]:
-    """Latencies in seconds after the warm-up, and runs beyond one a request as a share of all."""
-    seconds = [latency / 1_000 for latency in latencies_ms[int(WARM_UP * len(latencies_ms)) :]]
-    return {
-        "p50_s": percentile(seconds, 0.5),
-        P99: percentile(seconds, 0.99),
-        MEAN: sum(seconds) / len(seconds),
-        EXTRA: max(0, attempts - len(latencies_ms)) / len(latencies_ms),
-    }
-
-
-def replayed(
-    requests: list[Request], simulated: fleet.Fleet, policy: str, play: Play | None = None
-) -> Outcome:
-    """One replay through the engine."""
-    return Stage(requests, simulated, ChoiceRules(policy=policy), play).run()
-
-
 def one_seed(
-    requests: list[Request], simulated: fleet.Fleet, policies: Sequence[str], churn: float
+    requests: list[Request], simulated: fleet.Fleet, policies: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     """What everybody came to with one fleet."""
     found = {name: figures(measure(simulated)) for name, measure in baselines.BASELINES.items()}
     for policy in policies:
-        outcome = replayed(requests, simulated, policy)
+        outcome = Stage(requests, simulated, ChoiceRules(policy=policy)).run()
         found[policy] = figures(outcome.latencies, outcome.attempts)
-        if churn:
-            outcome = replayed(requests, simulated, policy, Play(churn_per_minute=churn))
-            found[f"{policy}, churn"] = figures(outcome.latencies, outcome.attempts)
     return found
 
 
@@ -94,19 +71,16 @@ def goals(load: float, rows: dict[str, dict[str, float]]) -> list[str]:
     if DEFAULT in rows:
         extra = rows[DEFAULT][EXTRA]
         lines.append(f"{_met(extra <= 0.05)}: extra runs of {DEFAULT} {extra:.1%} (at most 5 %)")
-    rivals = [name for name in rows if name.endswith(", churn") and name != CHURNED]
-    if CHURNED in rows and rivals:
-        best = min(rivals, key=lambda name: rows[name][P99])
-        ahead = rows[CHURNED][P99] <= rows[best][P99]
-        lines.append(f"{_met(ahead)}: with churn p99 of {DEFAULT} is not above that of {best}")
     return lines
 
 
-def staged(requests: list[Request], shape: fleet.Shape, seeds: int) -> dict[str, dict[str, float]]:
+def staged(
+    requests: list[Request], shape: fleet.Shape, seeds: int, terms: scenes.Terms
+) -> dict[str, dict[str, float]]:
     """The scenes of ``scenes.py``, medians over the seeds."""
     found = {}
     for name, scene in scenes.SCENES.items():
-        rows = [scene(requests, shape, seed) for seed in range(1, seeds + 1)]
+        rows = [scene(requests, shape, seed, terms) for seed in range(1, seeds + 1)]
         found[name] = {figure: round(median(row[figure] for row in rows), 3) for figure in rows[0]}
     return found
 
@@ -115,12 +89,16 @@ def sections(found: dict[str, dict[str, float]]) -> str:
     """A table of each scene, and its goals."""
     lines = []
     for name, row in found.items():
+        if not row:
+            lines += ["", f"{name}: not played with this fleet and these options"]
+            continue
         lines += ["", f"| {name} | |", "|---|---:|"]
         lines += [f"| {figure} | {value:.1f} |" for figure, value in row.items()]
         lines.append("")
         for goal in scenes.GOALS[name]:
-            value = row[goal.figure] / (max(row[goal.by], 0.001) if goal.by else 1.0)
-            of = f" x {goal.by}" if goal.by else ""
+            by = min(goal.by, key=row.__getitem__, default="")
+            value = row[goal.figure] / (max(row[by], 0.001) if by else 1.0)
+            of = f" x {by}" if by else ""
             lines.append(f"{_met(value <= goal.most)}: {goal.figure} {value:.2f}{of} (at most {goal.most:g})")
     return "\n".join(lines)
 
@@ -137,6 +115,14 @@ def table(rows: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
+def mix(text: str) -> tuple[float, ...]:
+    """Classes of the overload."""
+    try:
+        return scenes.mix_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.replay", description=trace.__doc__)
@@ -150,10 +136,16 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
         "--rows", type=int, default=ROWS_MAX, help="the first rows of the trace that are replayed"
     )
     parser.add_argument(
-        "--churn", type=float, default=0.0, help="share of agents that leave and come back a minute"
+        "--churn",
+        type=float,
+        default=0.1,
+        help="share of the agents that leave a minute in that scene; 0: no scene",
     )
     parser.add_argument(
-        "--brief", action="store_true", help="without overload, flood and an agent that degrades"
+        "--mix", type=mix, default=scenes.Terms().mix, help="classes of the overload, 5/15/50/30 by default"
+    )
+    parser.add_argument(
+        "--brief", action="store_true", help="without churn, overload, flood and an agent that degrades"
     )
     parser.add_argument("--policies", nargs="+", default=POLICIES, choices=POLICIES)
     return parser.parse_args(argv)
@@ -175,15 +167,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 0 < options.load < 10 or options.seeds < 1:
         print("--load is a share above 0 (and below 10), --seeds at least 1", file=sys.stderr)
         return 2
+    if not 0 <= options.churn <= CHURN_MAX:
+        print(f"--churn is a share of the agents a minute, from 0 to {CHURN_MAX}", file=sys.stderr)
+        return 2
     seeds = [
-        one_seed(requests, fleet.Fleet(shape, requests, options.load, seed), options.policies, options.churn)
+        one_seed(requests, fleet.Fleet(shape, requests, options.load, seed), options.policies)
         for seed in range(1, options.seeds + 1)
     ]
     rows = medians(seeds)
     fleets = f"{options.seeds} fleets of {shape.agents} agents"
     print(f"{len(requests):,} requests, load {options.load:g}, {fleets}\n")
     print(table(rows), "", *goals(options.load, rows), sep="\n")
-    found = {} if options.brief or shape.agents <= scenes.DEGRADED else staged(requests, shape, options.seeds)
+    terms = scenes.Terms(options.load, options.churn, options.mix)
+    found = {} if options.brief else staged(requests, shape, options.seeds, terms)
     print(sections(found))
     OUT.parent.mkdir(parents=True, exist_ok=True)
     written = {"load": options.load, "medians": rows, "seeds": seeds, "scenes": found}

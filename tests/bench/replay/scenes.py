@@ -1,6 +1,7 @@
-"""What else the default policy has to stand: too much work, a flood of one key, an agent that degrades.
+"""What else the default policy has to stand: agents that come and go, overload, a flood, one that degrades.
 
-Each scene answers figures of one fleet, and knows what is wanted of their medians.
+Each scene answers figures of one fleet, nothing if it cannot be played with it, and knows what is wanted of
+their medians.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import msgspec
 
 from tests.bench.figures import percentile
 from tests.bench.replay.fleet import Fleet
+from tests.bench.replay.latencies import EXTRA, MEAN, P99, figures
 from tests.bench.replay.stage import PROBE, Outcome, Play, Stage
 from upbeat_server.engine.limits import ChoiceRules, Ordering
 
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
     from tests.bench.replay.fleet import Shape
     from tests.bench.replay.trace import Request
 
-OVERLOAD = 1.15
-CLASSES = {4: ("CRITICAL", 0.05), 3: ("HIGH", 0.15), 2: ("NORMAL", 0.50), 1: ("LOW", 0.30)}
-"""Of each priority its name and its share of the requests."""
+DEFAULT = "predictive"
+RIVALS = ("least_loaded", "power_of_two", "round_robin")
+"""What knows nothing of agents; the last is as near to workers that pull as the engine gets."""
 
+OVERLOAD = 1.15
+CLASSES = {4: "CRITICAL", 3: "HIGH", 2: "NORMAL", 1: "LOW"}
 STRICT = Ordering(overdue_high_ms=0, overdue_normal_ms=0, overdue_low_ms=0)
 KEYS = 10
 FLOOD_LOAD = 0.8
@@ -33,16 +37,39 @@ FLOOD_SHARE = 0.3
 """Share of the requests that one key submits, all in one tenth of the time."""
 
 FLOOD = "flood"
-DEGRADED = 1
 DEGRADED_LOAD = 0.8
 
 
+class Terms(msgspec.Struct, frozen=True):
+    """What the command says of the scenes."""
+
+    load: float = 0.8  # While agents come and go; the other scenes have one of their own.
+    churn_per_minute: float = 0.1
+    mix: tuple[float, ...] = (0.05, 0.15, 0.50, 0.30)  # Share of each of CLASSES.
+
+
+def mix_of(text: str) -> tuple[float, ...]:
+    """A mix of classes as it is written: 5/15/50/30. Raises ValueError."""
+    problem = (
+        f"{text!r} is no mix: write the shares of {', '.join(CLASSES.values())} in percent as 5/15/50/30"
+    )
+    try:
+        shares = [float(part) for part in text.split("/")]
+    except ValueError:
+        raise ValueError(problem) from None
+    if len(shares) != len(CLASSES):
+        raise ValueError(f"{problem}; these are {len(shares)}")
+    if not all(share > 0 for share in shares) or abs(sum(shares) - 100) > 0.01:
+        raise ValueError(f"{problem}, all above 0 and 100 together")
+    return tuple(share / 100 for share in shares)
+
+
 class Goal(msgspec.Struct, frozen=True):
-    """A figure of a scene, or its ratio to another one, and what it may be at most."""
+    """A figure of a scene, or its ratio to the least of others, and what it may be at most."""
 
     figure: str
     most: float
-    by: str = ""
+    by: tuple[str, ...] = ()
 
 
 def _stage(requests: Sequence[Request], fleet: Fleet, play: Play | None = None) -> Outcome:
@@ -53,23 +80,38 @@ def _wait_s(waits_ms: Sequence[int]) -> float:
     return percentile([wait_ms / 1_000 for wait_ms in waits_ms], 0.99)
 
 
-def overload(requests: Sequence[Request], shape: Shape, seed: int) -> dict[str, float]:
-    """The p99 wait of each class in seconds at 115 % load, and of LOW where classes are strict."""
+def churn(requests: Sequence[Request], shape: Shape, seed: int, terms: Terms) -> dict[str, float]:
+    """Latencies in seconds while agents leave and others come, of the default policy and its rivals."""
+    if not terms.churn_per_minute:
+        return {}
+    play = Play(churn_per_minute=terms.churn_per_minute)
+    fleet = Fleet(shape, requests, terms.load, seed)
+    found = {}
+    for policy in (DEFAULT, *RIVALS):
+        outcome = Stage(requests, fleet, ChoiceRules(policy=policy), play).run()
+        row = figures(outcome.latencies, outcome.attempts)
+        found[f"p99 of {policy}"] = row[P99]
+        found[f"mean of {policy}"] = row[MEAN]
+        found[f"extra runs of {policy} in %"] = 100 * row[EXTRA]
+    return found
+
+
+def overload(requests: Sequence[Request], shape: Shape, seed: int, terms: Terms) -> dict[str, float]:
+    """The p99 wait of each class in seconds at 115 % load, and where classes are strict."""
     chance = random.Random(seed)
-    shares = [share for _, share in CLASSES.values()]
-    priorities = chance.choices(list(CLASSES), shares, k=len(requests))
+    priorities = chance.choices(list(CLASSES), terms.mix, k=len(requests))
     keys = [f"k{chance.randrange(KEYS)}" for _ in requests]
     fleet = Fleet(shape, requests, OVERLOAD, seed)
     found = {}
     for ordering, suffix in ((Ordering(), ""), (STRICT, ", strict")):
         outcome = _stage(requests, fleet, Play(priorities=priorities, keys=keys, ordering=ordering))
-        for priority, (name, _) in CLASSES.items():
+        for priority, name in CLASSES.items():
             waits = [outcome.waits[each] for each, other in enumerate(priorities) if other == priority]
             found[f"{name}{suffix}"] = _wait_s(waits)
     return found
 
 
-def flood(requests: Sequence[Request], shape: Shape, seed: int) -> dict[str, float]:
+def flood(requests: Sequence[Request], shape: Shape, seed: int, terms: Terms) -> dict[str, float]:
     """The p99 wait of all but the key that floods, in seconds; with keys, and as if there were none."""
     chance = random.Random(seed)
     fleet = Fleet(shape, requests, FLOOD_LOAD, seed)
@@ -85,19 +127,23 @@ def flood(requests: Sequence[Request], shape: Shape, seed: int) -> dict[str, flo
     return found
 
 
-def degrading(requests: Sequence[Request], shape: Shape, seed: int) -> dict[str, float]:
+def degrading(requests: Sequence[Request], shape: Shape, seed: int, terms: Terms) -> dict[str, float]:
     """What an agent that becomes slow, or fails, gets in the middle third, and when it is back.
 
     Failures are counted for each type, so each has to be found out for itself.
     """
+    sound = [agent for agent in range(shape.agents) if agent not in shape.slow]
+    if not sound or shape.agents < 2:
+        return {}
+    degraded = sound[0]
     found = {}
     for name, changes in (
-        ("slow", {"slow_in_the_middle": (DEGRADED,), "failing_in_the_middle": ()}),
-        ("failing", {"slow_in_the_middle": (), "failing_in_the_middle": (DEGRADED,)}),
+        ("slow", {"slow_in_the_middle": (degraded,), "failing_in_the_middle": ()}),
+        ("failing", {"slow_in_the_middle": (), "failing_in_the_middle": (degraded,)}),
     ):
         fleet = Fleet(msgspec.structs.replace(shape, **changes), requests, DEGRADED_LOAD, seed)
         outcome = _stage(requests, fleet)
-        handed = outcome.handed.get(DEGRADED, [])
+        handed = outcome.handed.get(degraded, [])
         recovery_ms = 2 * fleet.third_ms
         middle = Counter(kind for at_ms, kind in handed if fleet.is_middle(at_ms))
         after = [at_ms for at_ms, kind in handed if at_ms >= recovery_ms and kind != PROBE]
@@ -109,16 +155,21 @@ def degrading(requests: Sequence[Request], shape: Shape, seed: int) -> dict[str,
     return found
 
 
-SCENES: dict[str, Callable[[Sequence[Request], Shape, int], dict[str, float]]] = {
+SCENES: dict[str, Callable[[Sequence[Request], Shape, int, Terms], dict[str, float]]] = {
+    "latencies in s while agents come and go": churn,
     "p99 waits in s at 115 % load": overload,
     "p99 waits in s in the flood of one key": flood,
     "one agent degrades in the middle third": degrading,
 }
 GOALS = {
+    "latencies in s while agents come and go": tuple(
+        Goal(f"{figure} of {DEFAULT}", 1.0, tuple(f"{figure} of {rival}" for rival in RIVALS))
+        for figure in ("p99", "mean")
+    ),
     "p99 waits in s at 115 % load": (
         Goal("CRITICAL", 0.5),
         Goal("HIGH", 3.5),
-        Goal("LOW", 0.9, "LOW, strict"),
+        Goal("LOW", 0.9, ("LOW, strict",)),
     ),
     "p99 waits in s in the flood of one key": (Goal("other keys", 3.5),),
     "one agent degrades in the middle third": (

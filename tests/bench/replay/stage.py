@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 LONG_MS = 1 << 40
 AWAY_MS = 30_000
-"""An agent that left comes back after this, as a new process."""
+"""When an agent has left, one that is like it comes after this."""
 
 QUIET = Graces(suspect_after_ms=LONG_MS, lease_timeout_ms=LONG_MS, ack_timeout_ms=LONG_MS)
 """Simulated agents neither beat nor acknowledge: it would be half of the work and change nothing."""
@@ -77,7 +78,7 @@ class Play(msgspec.Struct, frozen=True):
     keys: Sequence[str] = ()  # Of each request; empty: all one.
     side_effects: SideEffects = SideEffects.NONE
     attempt_timeout_ms: int = LONG_MS
-    churn_per_minute: float = 0.0  # Share of the agents that leave and come back.
+    churn_per_minute: float = 0.0  # Share of the agents that leave; each comes back as one nobody knows.
     ordering: Ordering = Ordering()
 
 
@@ -144,9 +145,10 @@ class Stage:
         per_minute = self._play.churn_per_minute * self._fleet.shape.agents
         if per_minute:
             every_ms = 60_000 / per_minute
+            order = list(range(self._fleet.shape.agents))
+            random.Random(0).shuffle(order)  # Neighbours are good at different types.
             for number in range(int(self._fleet.span_s * 1_000 / every_ms)):
-                # A stride that meets every agent before it meets one again.
-                agent = number * 7 % self._fleet.shape.agents
+                agent = order[number % len(order)]  # All have left once before one leaves again.
                 heappush(self._events, (int((number + 1) * every_ms), LEAVE, agent, 0))
 
     def _happen(self, now_ms: int, kind: int, which: int, lease_id: int) -> None:
@@ -170,10 +172,13 @@ class Stage:
                 self._end(which, AttemptEnded(lease_id, error=STOPPED), now_ms)
 
     def _join(self, agent: int, now_ms: int) -> None:
-        name = f"agent-{agent}"
-        hello = AgentConnected(agent, name, name, list(self._kinds), {}, self._fleet.shape.slots)
         self._lives[agent] += 1
+        name = self._name_of(agent)
+        hello = AgentConnected(agent, name, name, list(self._kinds), {}, self._fleet.shape.slots)
         self._tell(step(self.engine, hello, now_ms), now_ms)
+
+    def _name_of(self, agent: int) -> str:
+        return f"agent-{agent}-{self._lives[agent]}"
 
     def _submission(self, request: int) -> TasksSubmitted:
         row, play = self._requests[request], self._play
@@ -200,7 +205,7 @@ class Stage:
         """Note when an agent that is troubled is found out."""
         choice = self.engine.choice
         if agent in self._troubled and isinstance(choice, Predictive):
-            known = self.engine.fleet.agents[f"agent-{agent}"]
+            known = self.engine.fleet.agents[self._name_of(agent)]
             seen = self.outcome.out_ms.setdefault(agent, [])
             if any(choice.is_out(kind, known) for kind in self._kinds) != bool(len(seen) % 2):
                 seen.append(now_ms)

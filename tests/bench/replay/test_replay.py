@@ -52,11 +52,6 @@ def test_the_default_is_ahead_of_all_that_knows_nothing(
     assert default["extra_runs"] == 0
 
 
-def test_it_stays_ahead_while_agents_come_and_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = found(folder, monkeypatch, "--churn", "0.1", "--policies", replay.DEFAULT, "least_loaded")
-    assert rows[replay.CHURNED]["mean_s"] < rows["least_loaded, churn"]["mean_s"]
-
-
 def test_a_row_that_cannot_be_read_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (folder / "long.csv").open("a") as file:
         file.write("12,many,3\n")
@@ -105,13 +100,42 @@ def test_the_scenes_are_part_of_the_answer(
     assert replay.main([str(folder), "--seeds", "1", "--policies", replay.DEFAULT]) == 0
     found = json.loads((folder / "replay.json").read_text())["scenes"]
     assert set(found) == set(scenes.SCENES)
-    waits, flooded, degraded = (found[name] for name in scenes.SCENES)
+    churned, waits, flooded, degraded = (found[name] for name in scenes.SCENES)
+    assert churned["mean of predictive"] < churned["mean of least_loaded"]
+    assert churned["extra runs of predictive in %"] > 0  # Who leaves leaves work behind.
     assert waits["CRITICAL"] <= waits["HIGH"] <= waits["NORMAL"] <= waits["LOW"]
     assert flooded["other keys"] < 0.5 * flooded["other keys, first come"]
     assert 0 < degraded["slow: tasks of one type"] <= 20
     assert 0 < degraded["failing: tasks of one type"] <= 20
     printed = capsys.readouterr().out
     assert all(f"{goal.figure} " in printed for goals in scenes.GOALS.values() for goal in goals)
+
+
+def test_what_cannot_be_played_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(replay, "OUT", folder / "replay.json")
+    lonely = folder / "fleet.json"
+    lonely.write_text('{"agents": 1, "slow": [], "slow_in_the_middle": []}')
+    options = ("--fleet", str(lonely), "--churn", "0", "--rows", "300", "--policies", replay.DEFAULT)
+    assert replay.main([str(folder), "--seeds", "1", *options]) == 0
+    printed = capsys.readouterr().out
+    churned, _, _, degraded = scenes.SCENES
+    assert f"{churned}: not played" in printed
+    assert f"{degraded}: not played" in printed
+
+
+@pytest.mark.parametrize(
+    ("mix", "problem"),
+    [("5/15/80", "these are 3"), ("5/15/60/30", "100 together"), ("a/b/c/d", "'a/b/c/d' is no mix")],
+)
+def test_a_mix_of_classes_is_a_parameter_and_a_bad_one_is_refused(
+    mix: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert scenes.mix_of("10/20/50/20") == (0.1, 0.2, 0.5, 0.2)
+    with pytest.raises(SystemExit):
+        replay.main(["trace.csv", "--mix", mix])
+    assert problem in capsys.readouterr().err
 
 
 def test_fleets_differ_in_who_is_fast_and_not_in_what_they_can_do() -> None:
