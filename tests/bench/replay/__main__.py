@@ -142,7 +142,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
         help="share of the agents that leave a minute in that scene; 0: no scene",
     )
     parser.add_argument(
-        "--mix", type=mix, default=scenes.Terms().mix, help="classes of the overload, 5/15/50/30 by default"
+        "--mix", type=mix, default=scenes.Terms().mix, help="classes of the overload, 5/15/65/15 by default"
     )
     parser.add_argument(
         "--brief", action="store_true", help="without churn, overload, flood and an agent that degrades"
