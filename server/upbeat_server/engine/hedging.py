@@ -144,7 +144,7 @@ def _look_at(engine: Engine, task: Task, now_ms: int) -> None:
     if engine.choice.is_late(task, task.agent, ran_ms) and engine.hedges.has_token(
         engine.counters.dispatched, engine.limits.choice.hedge_share
     ):
-        second = _second(engine, task, ran_ms, now_ms)
+        second = _second(engine, task, task.agent, ran_ms, now_ms)
         if second is not None:
             _begin(engine, task, task.agent, second, now_ms)
             return
@@ -161,9 +161,9 @@ def _can_afford(engine: Engine, task: Task) -> bool:
     )
 
 
-def _second(engine: Engine, task: Task, ran_ms: int, now_ms: int) -> Agent | None:
-    """A free agent that should be done with it sooner."""
-    shunned = {*task.record.failed_agents, *(task.rejections or ())}
+def _second(engine: Engine, task: Task, agent: Agent, ran_ms: int, now_ms: int) -> Agent | None:
+    """Another free agent that should be done with it sooner."""
+    shunned = {agent.agent_id, *task.record.failed_agents, *(task.rejections or ())}
     free = [agent for agent in engine.fleet.sample(task.signature) if agent.agent_id not in shunned]
     return engine.choice.second(task, free, ran_ms, now_ms) if free else None
 

@@ -158,8 +158,9 @@ def test_a_run_that_takes_longer_than_nearly_all_is_hedged_on_any_agent(play: Pl
     play >> submit("probe") << "assign probe.1 to a1"
     play >> submit("t", **NONE) << "assign t.1 to a2"
     late_ms = play.engine.predictor.late_ms("work", SOUND, 0.0)
-    play.later(int(late_ms)) >> hello("a3")
-    assert play.said == []
+    play >> hello(SOUND, slots=2, resumes=True, holds=("t.1",))
+    assert play.skip().later(2 * int(late_ms)).said == []  # Its own second slot is no other agent.
+    play >> hello("a3")
     play.later(int(late_ms)) << "assign t.2 to a3"
     play.skip()
 
