@@ -96,11 +96,18 @@ def sections(found: dict[str, dict[str, float]]) -> str:
         lines += [f"| {figure} | {value:.1f} |" for figure, value in row.items()]
         lines.append("")
         for goal in scenes.GOALS[name]:
-            by = min(goal.by, key=row.__getitem__, default="")
-            value = row[goal.figure] / (max(row[by], 0.001) if by else 1.0)
-            of = f" x {by}" if by else ""
-            lines.append(f"{_met(value <= goal.most)}: {goal.figure} {value:.2f}{of} (at most {goal.most:g})")
+            lines.append(_judged(goal, row))
     return "\n".join(lines)
+
+
+def _judged(goal: scenes.Goal, row: dict[str, float]) -> str:
+    by = min(goal.by, key=row.__getitem__, default="")
+    value, of = row[goal.figure], ""
+    if by:
+        value, of = value / max(row[by], 0.001), f" x {by}"
+        if row[by] < goal.by_least:
+            return f"not judged: {goal.figure} {value:.2f}{of}, which is below {goal.by_least:g}"
+    return f"{_met(value <= goal.most)}: {goal.figure} {value:.2f}{of} (at most {goal.most:g})"
 
 
 def _met(met: bool) -> str:
@@ -170,13 +177,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 0 <= options.churn <= CHURN_MAX:
         print(f"--churn is a share of the agents a minute, from 0 to {CHURN_MAX}", file=sys.stderr)
         return 2
-    seeds = [
-        one_seed(requests, fleet.Fleet(shape, requests, options.load, seed), options.policies)
-        for seed in range(1, options.seeds + 1)
-    ]
+    fleets = [fleet.Fleet(shape, requests, options.load, seed) for seed in range(1, options.seeds + 1)]
+    seeds = [one_seed(requests, simulated, options.policies) for simulated in fleets]
     rows = medians(seeds)
-    fleets = f"{options.seeds} fleets of {shape.agents} agents"
-    print(f"{len(requests):,} requests, load {options.load:g}, {fleets}\n")
+    print(
+        f"{len(requests):,} requests in {fleets[0].span_s / 60:.1f} min, load {options.load:g}, medians of "
+        f"{options.seeds}: {shape.agents} agents x {shape.slots} slots\n"
+    )
     print(table(rows), "", *goals(options.load, rows), sep="\n")
     terms = scenes.Terms(options.load, options.churn, options.mix)
     found = {} if options.brief else staged(requests, shape, options.seeds, terms)

@@ -142,7 +142,7 @@ class Fleet:
             kind: [affinities[(agent + place) % len(affinities)] for agent in range(shape.agents)]
             for place, kind in enumerate(sorted({request.type for request in requests}))
         }
-        self._work_s = [
+        self.work_s = [
             (
                 shape.base_s
                 + (request.input_tokens * shape.input_ms + request.output_tokens * shape.output_ms) / 1_000
@@ -154,7 +154,7 @@ class Fleet:
         self._types = [request.type for request in requests]
         # Load: work that arrives by what all slots do at their speed, as if no agent were slow.
         capacity = shape.slots * sum(self.speeds)
-        self.span_s = sum(self._work_s) / capacity / load
+        self.span_s = sum(self.work_s) / capacity / load
         scale = self.span_s / requests[-1].arrival_s
         self.arrivals_ms = [int(request.arrival_s * scale * 1_000) for request in requests]
         self.third_ms = int(self.span_s * 1_000 / 3)
@@ -174,7 +174,7 @@ class Fleet:
 
     def run_ms(self, request: int, agent: int, now_ms: int) -> int:
         """How long the agent takes for the request if it begins now."""
-        run_s = self._work_s[request] * self._noise[request] / self.speeds[agent]
+        run_s = self.work_s[request] * self._noise[request] / self.speeds[agent]
         run_s *= self._affinity[self._types[request]][agent]
         if self.is_slow(agent, now_ms):
             run_s *= self.shape.slowness

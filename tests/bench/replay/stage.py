@@ -89,6 +89,7 @@ class Outcome(msgspec.Struct):
     waits: list[int]  # Until the first attempt began.
     attempts: int = 0  # All that were handed out, also those beside another one of the same request.
     probes: int = 0
+    left: int = 0  # Agents that went.
     handed: dict[
         int, list[tuple[int, str]]
     ] = {}  # To agents that are troubled: when, of which type or PROBE.
@@ -160,6 +161,7 @@ class Stage:
             case 2:  # LEAVE
                 session_id = self._session_of.pop(which, None)
                 if session_id is not None:
+                    self.outcome.left += 1
                     frame = AgentFrame(session_id, goodbye=True)
                     self._tell(step(self.engine, frame, now_ms), now_ms)
                     self._tell(step(self.engine, SessionEnded(session_id), now_ms), now_ms)

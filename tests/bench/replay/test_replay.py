@@ -125,6 +125,19 @@ def test_what_cannot_be_played_is_said(
     assert f"{degraded}: not played" in printed
 
 
+def test_a_scene_spares_a_fleet_what_its_sound_agents_cannot_do() -> None:
+    requests = even_requests(200)
+    loads = []
+    for shape in (fleet.Shape(), fleet.Shape(agents=3)):
+        simulated = scenes.bearable(0.8, requests, shape, 1)
+        capacity = shape.slots * sum(simulated.speeds)
+        loads.append(sum(simulated.work_s) / simulated.span_s / capacity)
+        sound = shape.slots * sum(simulated.speeds[2:])
+        assert loads[-1] * capacity <= 0.9 * sound + 0.001
+    assert loads[0] == pytest.approx(0.8)
+    assert loads[1] < 0.6
+
+
 @pytest.mark.parametrize(
     ("mix", "problem"),
     [("5/15/80", "these are 3"), ("5/15/60/30", "100 together"), ("a/b/c/d", "'a/b/c/d' is no mix")],
