@@ -60,7 +60,7 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slowness: float = 5.0  # Factor of those that are slow:
     slow: tuple[int, ...] = (0,)  # always,
     slow_in_the_middle: tuple[int, ...] = (1,)  # and in the middle third.
-    failing_in_the_middle: tuple[int, ...] = ()  # These fail all they get, at once.
+    failing_in_the_middle: tuple[int, ...] = ()  # These fail all they get, at once; not in the baselines.
     base_s: float = 0.2
     input_ms: float = 0.25  # For each token.
     output_ms: float = 30.0
