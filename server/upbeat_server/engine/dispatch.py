@@ -52,10 +52,10 @@ def dispatch(engine: Engine, now_ms: int, pressure: float = 0.0) -> None:
     if engine.held:
         _reconsider_held(engine)
     left = HAND_OUTS_MAX
-    depths = engine.queue.depth_by_priority
+    queue, depths = engine.queue, engine.queue.depth_by_priority
     for priority in CLASSES:
-        best = engine.queue.ready[priority].best
-        while left and depths[priority]:
+        best = queue.ready[priority].best
+        while left and depths[priority] and queue.open_signatures:
             found = best()
             if found is None:
                 break

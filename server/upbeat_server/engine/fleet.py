@@ -70,9 +70,6 @@ class Profile:
         if last is not agent:
             self.free_agents[agent.free_place] = last
             last.free_place = agent.free_place
-        if not self.free_agents:
-            for signature in self.signatures:
-                signature.free_profiles.pop(self, None)
 
     def sample(self, most: int) -> list[Agent]:
         """Up to ``most`` free agents: all, or others each time."""
@@ -191,7 +188,7 @@ class Fleet:
 
     def _withdraw(self, agent: Agent, profile: Profile) -> None:
         if agent.available:
-            profile.spend(agent)
+            self._spend(profile, agent)
         agent.free_stamp += 1
         agent.profile = None
         del profile.agents[agent.agent_id]
@@ -222,7 +219,7 @@ class Fleet:
                 self._gain(profile, agent)
         elif agent.available:
             agent.free_stamp += 1
-            profile.spend(agent)
+            self._spend(profile, agent)
 
     def granted(self, agent: Agent) -> None:
         """Tell that the agent got an attempt more: it may have no room for another."""
@@ -234,8 +231,22 @@ class Fleet:
         if len(profile.free_agents) == 1:
             for signature in profile.signatures:
                 if not signature.is_paused:
-                    signature.free_profiles[profile] = None
-                    self._queue.offer_all(signature)
+                    free_profiles = signature.free_profiles
+                    free_profiles[profile] = None
+                    if signature.waiting and len(free_profiles) == 1:
+                        self._queue.open(signature)
+
+    def _spend(self, profile: Profile, agent: Agent) -> None:
+        profile.spend(agent)
+        if not profile.free_agents:
+            closed = 0
+            for signature in profile.signatures:
+                free_profiles = signature.free_profiles
+                if free_profiles:  # It has none while its type is paused.
+                    del free_profiles[profile]
+                    if not free_profiles and signature.waiting:
+                        closed += 1
+            self._queue.open_signatures -= closed
 
     def watch_for(self, signature: Signature) -> None:
         """Match a new signature against the fleet, in the turns to come."""
@@ -275,8 +286,8 @@ class Fleet:
             pairs = self._matching[0]
             for signature, profile in islice(pairs, left):
                 left -= 1
-                if _match(signature, profile):
-                    self._queue.offer_all(signature)
+                if _match(signature, profile) and signature.waiting and len(signature.free_profiles) == 1:
+                    self._queue.open(signature)
             if left <= 0:
                 return False
             left -= 1  # For the search itself, or many that find nothing would cost nothing.

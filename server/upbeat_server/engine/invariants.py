@@ -125,8 +125,16 @@ def _queue(engine: Engine) -> Iterator[str]:
                 yield f"a lane of {signature.requirement} has a first task that is not"
             # One whose first task waits for a better agent is listed anew in the next turn.
             is_awaited = lane.is_ready and ranks and signature not in engine.held
-            if is_awaited and not (lane.listed and first is not None and lane.bound <= first[0]):
-                yield f"a lane of {signature.requirement} is ready and not listed in its place"
+            if is_awaited and not lane.listed:
+                yield f"a lane of {signature.requirement} is ready and not listed"
+            is_misplaced = lane.listed and first is not None and lane.bound > first[0]
+            if is_misplaced and signature not in engine.held:
+                yield f"a lane of {signature.requirement} is not listed in its place"
+    signatures = engine.queue.signatures.values()
+    if any(each.waiting != sum(lane.depth > 0 for lane in each.lanes.values()) for each in signatures):
+        yield "signatures miscount their lanes with a task"
+    if engine.queue.open_signatures != sum(bool(each.waiting and each.free_profiles) for each in signatures):
+        yield "the queue miscounts the signatures that are open"
     queued = sum(task.record.state == TaskState.QUEUED for task in engine.tasks.values())
     if depth != queued:
         yield f"{queued} tasks are QUEUED, {depth} are in the queue"

@@ -43,6 +43,8 @@ def _pause(engine: Engine, task_type: str) -> None:
     fleet.paused[task_type] = None
     for signature in fleet.of_type.get(task_type, ()):
         signature.is_paused = True
+        if signature.free_profiles and signature.waiting:
+            engine.queue.open_signatures -= 1
         signature.free_profiles.clear()
 
 
@@ -54,7 +56,8 @@ def _resume(engine: Engine, task_type: str) -> None:
         signature.free_profiles.update(
             (profile, None) for profile in signature.profiles if profile.free_agents
         )
-        engine.queue.offer_all(signature)
+        if signature.free_profiles and signature.waiting:
+            engine.queue.open(signature)
 
 
 def paused_types(engine: Engine) -> tuple[str, ...]:

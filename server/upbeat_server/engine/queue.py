@@ -13,7 +13,8 @@ a key that waits never falls, so nothing has to be searched for and moved.
 
 ``Ready`` finds the first task over all lanes of a class that have a free agent.
 Its entries are lower bounds of the lanes' ranks: a rank that rose is found out
-when its entry comes up, a rank that fell is entered anew.
+when its entry comes up, a rank that fell is entered anew. A lane whose agents are
+full keeps its entry, until it comes up: mostly an agent is free again before that.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ class Signature:
         "predicate",
         "profiles",
         "requirement",
+        "waiting",
     )
 
     def __init__(self, requirement: Requirement, predicate: Predicate | None) -> None:
@@ -82,6 +84,7 @@ class Signature:
         self.free_profiles: dict[Profile, None] = {}  # None while its type is paused.
         self.is_paused = False
         self.lanes: dict[int, Lane] = {}
+        self.waiting = 0  # Lanes with a task.
         # Queued tasks that every free agent has failed or rejected; they step aside for others.
         self.aside: dict[Task, None] = {}
 
@@ -235,7 +238,7 @@ class Ready:
     __slots__ = ("_heap",)
 
     def __init__(self) -> None:
-        self._heap: list[tuple[Rank, Lane]] = []
+        self._heap: list[tuple[Rank, Lane]] = []  # It may hold lanes that have not, too.
 
     def enter(self, lane: Lane, rank: Rank) -> None:
         """Tell that the lane's rank is not above ``rank``."""
@@ -280,7 +283,8 @@ class Queue:
     """All queued tasks of a namespace."""
 
     __slots__ = (
-        "_stamp", "_swept_at", "class_virtual", "depth_by_priority", "idle", "keys", "ready", "signatures",
+        "_stamp", "_swept_at", "class_virtual", "depth_by_priority", "idle", "keys", "open_signatures",
+        "ready", "signatures",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -290,6 +294,7 @@ class Queue:
         self.class_virtual: dict[int, float] = dict.fromkeys(CLASSES, 0.0)
         self.depth_by_priority: dict[int, int] = dict.fromkeys(CLASSES, 0)
         self.ready: dict[int, Ready] = {priority: Ready() for priority in CLASSES}
+        self.open_signatures = 0  # Those that have both a task that waits and a free agent.
         self._stamp = 0
         self._swept_at: list[float] = []
 
@@ -328,6 +333,11 @@ class Queue:
         )
         bin_.push(order_ms, task)
         key.backlog += 1
+        is_free = bool(signature.free_profiles)
+        if not lane.depth:
+            if is_free and not signature.waiting:
+                self.open_signatures += 1
+            signature.waiting += 1
         lane.depth += 1
         self.depth_by_priority[priority] += 1
         rank = (key.virtual, order_ms, record.task_id)
@@ -336,8 +346,11 @@ class Queue:
                 lane.enter(bin_, rank)
             else:
                 bin_.rack.enter(bin_, rank)
-        if signature.free_profiles and (not lane.listed or rank < lane.bound):
-            self.ready[priority].enter(lane, rank)
+        if is_free:
+            if not lane.listed or rank < lane.bound:
+                self.ready[priority].enter(lane, rank)
+        elif lane.listed and rank < lane.bound:
+            lane.listed = False  # Its entry is none below it any more; it is entered when an agent is free.
 
     def _key(self, priority: int, name: str) -> FairnessKey:
         """The key, at the class's time if it is new or back from idling without a debt.
@@ -366,6 +379,11 @@ class Queue:
         depths = self.depth_by_priority
         depths[priority] -= 1
         if not bin_.depth:
+            if not lane.depth:
+                signature = lane.signature
+                signature.waiting -= 1
+                if not signature.waiting and signature.free_profiles:
+                    self.open_signatures -= 1
             bin_.listed = False
             bin_.tasks.clear()
             del lane.bins[bin_.name]
@@ -422,16 +440,25 @@ class Queue:
                 self._forget_idle(priority, key)
 
     def offer(self, lane: Lane) -> None:
-        """Enter a lane's present rank, for example after an agent for it became free."""
-        if lane.is_ready:
-            found = lane.first()
-            if found is not None:
-                self.ready[lane.priority].enter(lane, found[0])
+        """Enter a lane's present rank, for example after it was passed over."""
+        if not lane.is_ready:
+            lane.listed = False  # What came while it was passed over may have listed it too far back.
+            return
+        found = lane.first()
+        if found is not None:
+            self.ready[lane.priority].enter(lane, found[0])
 
     def offer_all(self, signature: Signature) -> None:
-        """An agent for the signature became free: its lanes are ready."""
+        """Offer all lanes of a signature."""
         for lane in signature.lanes.values():
             self.offer(lane)
+
+    def open(self, signature: Signature) -> None:
+        """An agent is free for what waits with the signature, and none was before."""
+        self.open_signatures += 1
+        for lane in signature.lanes.values():
+            if not lane.listed and lane.depth:
+                self.offer(lane)
 
     @property
     def key_count(self) -> int:

@@ -286,6 +286,8 @@ class Quotas:
                 lane.enter(row, rank)
                 if lane.signature.free_profiles:
                     ready[lane.priority].enter(lane, rank)
+                elif rank < lane.bound:
+                    lane.listed = False  # As in Queue.push.
 
     def look(self, now_ms: int) -> None:
         """Open those whose next token is there, and forget those that nobody names any more."""
