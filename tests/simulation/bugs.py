@@ -22,8 +22,9 @@ from upbeat_server.engine import dispatch, leases, results, sessions, step, time
 from upbeat_server.engine.commands import AckResult, CancelAnswered, Persist
 from upbeat_server.engine.engine import Engine
 from upbeat_server.engine.fleet import Fleet
+from upbeat_server.engine.lane import FairnessKey
 from upbeat_server.engine.model import FINISHED, Error, ResultOutcome, SideEffects, TaskState, task_of
-from upbeat_server.engine.queue import CLASSES, FairnessKey, Queue
+from upbeat_server.engine.queue import CLASSES, Queue
 from upbeat_server.runtime import recovery
 from upbeat_server.runtime.loop import Loop
 from upbeat_server.runtime.submissions import SubmissionStream

@@ -21,7 +21,7 @@ from upbeat_server.engine.timers import WAKE_NEVER
 if TYPE_CHECKING:
     from upbeat_server.engine.agent import Agent
     from upbeat_server.engine.engine import Engine
-    from upbeat_server.engine.queue import Lane
+    from upbeat_server.engine.lane import Lane
     from upbeat_server.engine.task import Task
 
 QUEUED = TaskState.QUEUED

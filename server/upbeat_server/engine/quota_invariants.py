@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from upbeat_server.engine.engine import Engine
-    from upbeat_server.engine.queue import Bin
+    from upbeat_server.engine.lane import Bin
     from upbeat_server.engine.quotas import Quota
 
 

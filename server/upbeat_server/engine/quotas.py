@@ -32,8 +32,9 @@ from upbeat_server.engine.timers import WAKE_NEVER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from upbeat_server.engine.lane import Lane
     from upbeat_server.engine.model import Limit
-    from upbeat_server.engine.queue import Lane, Queue
+    from upbeat_server.engine.queue import Queue
 
 
 PAST_MS = 2_000

@@ -16,7 +16,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from upbeat_server.engine.queue import Bin, Lane, Rank
+    from upbeat_server.engine.lane import Bin, Lane, Rank
     from upbeat_server.engine.quotas import Gate, Quota
     from upbeat_server.engine.task import Task
 

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from upbeat_server.engine.collaboration.group import Group
     from upbeat_server.engine.events import AttemptProgressed
     from upbeat_server.engine.hedging import Shadow
+    from upbeat_server.engine.lane import Bin, FairnessKey
     from upbeat_server.engine.model import TaskId, TaskRecord, TaskSpec
-    from upbeat_server.engine.queue import Bin, FairnessKey, Signature
+    from upbeat_server.engine.queue import Signature
     from upbeat_server.engine.quotas import Gate
 
 
