@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from upbeat_server.engine.lane import Bin, FairnessKey, Lane, is_current
 from upbeat_server.engine.model import Priority
+from upbeat_server.engine.smallest import Smallest
+from upbeat_server.engine.timers import WAKE_NEVER
 
 if TYPE_CHECKING:
     from upbeat_server.engine.fleet import Profile
@@ -36,6 +38,9 @@ Requirement: TypeAlias = tuple[str, tuple[str, ...], str]
 
 DEADLINE_MARGIN = 1.5
 """Predicted runs that a task with a deadline is moved ahead of it."""
+
+SINCE_SHIFT = 10
+"""How long the tasks of a class have waited is counted in pieces of 1,024 ms."""
 
 READY_ENTRIES_MAX = 4_096
 """Entries after which superseded ones are cleaned out; live lanes are far fewer."""
@@ -139,8 +144,8 @@ class Queue:
     """All queued tasks of a namespace."""
 
     __slots__ = (
-        "_stamp", "_swept_at", "class_virtual", "depth_by_priority", "idle", "keys", "open_signatures",
-        "ready", "signatures",
+        "_since", "_stamp", "_swept_at", "class_virtual", "depth_by_priority", "idle", "keys",
+        "open_signatures", "ready", "signatures",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -150,6 +155,7 @@ class Queue:
         self.class_virtual: dict[int, float] = dict.fromkeys(CLASSES, 0.0)
         self.depth_by_priority: dict[int, int] = dict.fromkeys(CLASSES, 0)
         self.ready: dict[int, Ready] = {priority: Ready() for priority in CLASSES}
+        self._since: dict[int, Smallest] = {priority: Smallest() for priority in CLASSES}
         self.open_signatures = 0  # Those that have both a task that waits and a free agent.
         self._stamp = 0
         self._swept_at: list[float] = []
@@ -196,6 +202,7 @@ class Queue:
             signature.waiting += 1
         lane.depth += 1
         self.depth_by_priority[priority] += 1
+        self._since[priority].add(1 + (record.queued_since_ms >> SINCE_SHIFT))
         rank = (key.virtual, order_ms, record.task_id)
         if not bin_.listed or rank < bin_.bound:
             if bin_.rack is None:
@@ -234,6 +241,7 @@ class Queue:
         lane.depth -= 1
         depths = self.depth_by_priority
         depths[priority] -= 1
+        self._since[priority].remove(1 + (task.record.queued_since_ms >> SINCE_SHIFT))
         if not bin_.depth:
             if not lane.depth:
                 signature = lane.signature
@@ -294,6 +302,11 @@ class Queue:
             key.virtual += difference
             if not key.backlog:
                 self._forget_idle(priority, key)
+
+    def queued_since_ms(self, priority: int) -> int:
+        """No task of the class was queued before; a second early at most. Never, if none is."""
+        first = self._since[priority].value
+        return int(first) - 1 << SINCE_SHIFT if first else WAKE_NEVER
 
     def offer(self, lane: Lane) -> None:
         """Enter a lane's present rank, for example after it was passed over."""

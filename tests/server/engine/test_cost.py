@@ -23,7 +23,7 @@ from upbeat_server.engine.events import (
     TurnEnded,
 )
 from upbeat_server.engine.explain import TASKS_LOOKED_AT_MAX, explain
-from upbeat_server.engine.limits import Limits
+from upbeat_server.engine.limits import Limits, Ordering
 from upbeat_server.engine.model import (
     Collaboration,
     Error,
@@ -165,6 +165,21 @@ def test_a_result_costs_the_same_however_many_requirements_its_key_waits_for() -
             )
         costs.append(cost_of_cycles(engine, connect(engine, "a1")))
     assert costs[1] <= 1.1 * costs[0]
+
+
+def test_what_is_not_overdue_costs_a_hand_out_the_same_however_many_requirements_an_agent_satisfies() -> None:
+    costs = []
+    for requirements in (1, 200):
+        engine = engine_with(queued=300)
+        engine.limits = Limits(ordering=Ordering(overdue_turn=1))
+        connect(engine, "a1", 100)
+        for number in range(requirements):
+            waiting = submission(spec_of(selector=f"anywhere but on h{number}", priority=LOW))
+            waiting.predicate = None
+            step(engine, TasksSubmitted(0, [waiting]), NOW_MS)
+        costs.append(cost_of(lambda engine=engine: step(engine, TurnEnded(0), NOW_MS)))  # type: ignore[misc]
+        assert engine.counters.dispatched == 100
+    assert costs[1] <= 2 * costs[0]  # They are matched, once.
 
 
 def test_tasks_that_stepped_aside_cost_a_turn_the_same_however_many_and_however_large_the_fleet() -> None:
