@@ -88,15 +88,18 @@ class Policy:
         self._predictor = predictor
         self._chunks: dict[Signature, Chunk] = {}
         self._tiny_ms = TINY_MS
+        # As far as it was asked for in this turn; nothing is learned in the middle of one.
+        self._tiny_types: dict[str, bool] = {}
 
     def begin_turn(self, pressure: float) -> None:
         """See Choice."""
         self._chunks.clear()
+        self._tiny_types.clear()
         self._tiny_ms = TINY_UNDER_PRESSURE_MS if pressure >= PRESSURE_HIGH else TINY_MS
 
     def follow(self, task: Task) -> Agent | None:
         """See Choice."""
-        chunk = self._chunks.get(task.signature)
+        chunk = self._chunks.get(task.signature) if self._chunks else None
         if chunk is None or not chunk.left or task.record.attempt or task.panel:
             return None
         agent = chunk.agent
@@ -113,7 +116,7 @@ class Policy:
         """See Choice."""
         task.chosen = None
         agent = candidates[0] if len(candidates) == 1 else self._one_of(task, candidates)
-        if not task.record.attempt and not task.panel and self._is_tiny(task.spec.type):
+        if self._is_tiny(task.spec.type) and not task.record.attempt and not task.panel:
             self._chunks[task.signature] = Chunk(agent)
         return agent
 
@@ -140,7 +143,7 @@ class Policy:
     def explain(self, task: Task, agent: Agent) -> str:
         """See Choice."""
         words = self._words(agent)
-        if self._is_tiny(task.spec.type):
+        if self._is_tiny_by_now(task.spec.type):
             return f"{words}; {task.spec.type} is tiny, so chunks go to one agent"
         return words
 
@@ -148,6 +151,13 @@ class Policy:
         raise NotImplementedError
 
     def _is_tiny(self, task_type: str) -> bool:
+        tiny = self._tiny_types.get(task_type)
+        if tiny is None:
+            tiny = self._tiny_types[task_type] = self._is_tiny_by_now(task_type)
+        return tiny
+
+    def _is_tiny_by_now(self, task_type: str) -> bool:
+        """The same, with what was learned since the turn."""
         return self._predictor.share_ms(task_type) < self._tiny_ms
 
 

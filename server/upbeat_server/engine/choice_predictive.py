@@ -78,6 +78,7 @@ class Predictive(LeastLoaded):
         super().__init__(fleet, predictor)
         self._rules = rules
         self._log_slow = log(rules.slow_factor)
+        self._log_hold = rules.log_hold
         self._picks = 0  # Tasks that an agent was looked for; one that is held counts once.
         self._sound_one: Agent | None = None  # The only candidate of the last task, if it is not out.
 
@@ -142,8 +143,7 @@ class Predictive(LeastLoaded):
         best: Agent | None = None
         least_bad, least_bad_value = candidates[0], out_from + 1e9
         best_score = best_value = next_value = least_bad_value
-        for agent in candidates:
-            value = self._value(spec.type, agent.agent_id)
+        for agent, value in zip(candidates, self._values(spec.type, candidates), strict=True):
             if value > out_from:
                 if self._is_probe(task, agent, level, log_ms):
                     return self._take(task, agent, Reasons(exp(log_ms + value), 0.0, 0, is_probe=True))
@@ -161,7 +161,7 @@ class Predictive(LeastLoaded):
                 _hold(task, awaited, now_ms)
                 return None
             best, best_value, next_value = least_bad, least_bad_value, out_from + 1e9
-        elif best_value - level.fastest > self._rules.log_hold and self._may_hold(task, now_ms):
+        elif best_value - level.fastest > self._log_hold and self._may_hold(task, now_ms):
             free_ms = exp(log_ms + best_value)
             awaited = self._worth_waiting_for(task, level, free_ms, now_ms)
             if awaited is not None:
@@ -180,9 +180,7 @@ class Predictive(LeastLoaded):
         return level is not None and self._is_out(task_type, level, agent)
 
     def _is_out(self, task_type: str, level: Level, agent: Agent) -> bool:
-        return self._value(task_type, agent.agent_id) > (
-            self._out_from(level) if level.failing else self._log_slow
-        )
+        return self._value(task_type, agent.agent_id) > self._out_from(level)
 
     def _sound(self, task_type: str, level: Level, agents: Iterable[Agent]) -> list[Agent]:
         """Those that are not out for a type."""
@@ -207,9 +205,26 @@ class Predictive(LeastLoaded):
                 value -= log(1 - min(failing, FAILING_MOST))
         return value
 
+    def _values(self, task_type: str, agents: list[Agent]) -> list[float]:
+        """The value of each of them: here most of the time of a choice would go."""
+        predictor = self._predictor
+        effects, cells, streaks = predictor.agents, predictor.cells, predictor.streaks.by_agent
+        values = []
+        for agent in agents:
+            agent_id = agent.agent_id
+            effect, cell = effects.get(agent_id), cells.get((task_type, agent_id))
+            value = 0.0 if effect is None else effect.value
+            if agent_id in streaks or (cell is not None and cell.failing):
+                value = self._value(task_type, agent_id)
+            elif cell is not None:
+                value += cell.effect.value
+            values.append(value)
+        return values
+
     def _out_from(self, level: Level) -> float:
         """From which value on an agent is out: where a type fails everywhere, nobody is for failing."""
-        return self._log_slow - log(1 - min(level.failing, FAILING_MOST))
+        failing = level.failing
+        return self._log_slow - log(1 - min(failing, FAILING_MOST)) if failing else self._log_slow
 
     def _is_probe(self, task: Task, agent: Agent, level: Level, log_ms: float) -> bool:
         """Whether an agent that is out gets this task to show what it can do now.
