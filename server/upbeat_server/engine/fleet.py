@@ -298,6 +298,8 @@ class Fleet:
         """The least loaded free agent of each of up to CANDIDATES_MAX profiles, in rotation."""
         if len(signature.free_profiles) == 1:
             (profile,) = signature.free_profiles
+            if len(profile.free_agents) == 1:
+                return profile.free_agents.copy()
             agent = profile.least_loaded()
             return [] if agent is None else [agent]
         found = []

@@ -67,7 +67,8 @@ def grant(engine: Engine, task: Task, agent: Agent, now_ms: int) -> None:
     if task.held_since_ms:
         task.held_since_ms = 0
     record.attempt_deadline_ms = now_ms + spec.attempt_timeout_ms
-    record.attempts = [*record.attempts[1 - ATTEMPTS_KEPT :], Attempt(attempt, agent.agent_id, now_ms)]
+    begun = Attempt(attempt, agent.agent_id, now_ms)
+    record.attempts = [*record.attempts[1 - ATTEMPTS_KEPT :], begun] if attempt > 1 else [begun]
     # UNSAFE work that is not acknowledged may be running all the same: it waits for its deadline.
     if spec.side_effects != UNSAFE:
         task.ack_due_ms = now_ms + engine.limits.graces.ack_timeout_ms

@@ -122,10 +122,10 @@ class Ready:
         heap = self._heap
         while heap:
             rank, lane = heap[0]
-            if not lane.listed or lane.bound is not rank:
+            if lane.bound is not rank or not lane.listed:
                 heappop(heap)
                 continue
-            found = lane.first() if lane.depth and lane.signature.free_profiles else None
+            found = lane.first() if lane.signature.free_profiles else None
             if found is None:
                 heappop(heap)
                 lane.listed = False
@@ -151,11 +151,13 @@ class Queue:
     def __init__(self) -> None:
         self.signatures: dict[Requirement, Signature] = {}  # Those that live tasks have.
         self.idle: dict[Requirement, Signature] = {}  # Of tasks that have ended, the longest idle first.
-        self.keys: dict[int, dict[str, FairnessKey]] = {priority: {} for priority in CLASSES}
-        self.class_virtual: dict[int, float] = dict.fromkeys(CLASSES, 0.0)
-        self.depth_by_priority: dict[int, int] = dict.fromkeys(CLASSES, 0)
-        self.ready: dict[int, Ready] = {priority: Ready() for priority in CLASSES}
-        self._since: dict[int, Smallest] = {priority: Smallest() for priority in CLASSES}
+        # By class as a plain number, for members of an enumeration are found slowly.
+        classes = [int(priority) for priority in CLASSES]
+        self.keys: dict[int, dict[str, FairnessKey]] = {priority: {} for priority in classes}
+        self.class_virtual: dict[int, float] = dict.fromkeys(classes, 0.0)
+        self.depth_by_priority: dict[int, int] = dict.fromkeys(classes, 0)
+        self.ready: dict[int, Ready] = {priority: Ready() for priority in classes}
+        self._since: dict[int, Smallest] = {priority: Smallest() for priority in classes}
         self.open_signatures = 0  # Those that have both a task that waits and a free agent.
         self._stamp = 0
         self._swept_at: list[float] = []
