@@ -114,11 +114,16 @@ class Policy:
 
     def pick(self, task: Task, candidates: list[Agent], now_ms: int) -> Agent | None:  # noqa: ARG002 - others hold a task.
         """See Choice."""
-        task.chosen = None
         agent = candidates[0] if len(candidates) == 1 else self._one_of(task, candidates)
-        if self._is_tiny(task.spec.type) and not task.record.attempt and not task.panel:
-            self._chunks[task.signature] = Chunk(agent)
+        task.chosen = None
+        if self._is_tiny(task.spec.type):
+            self._begin_chunk(task, agent)
         return agent
+
+    def _begin_chunk(self, task: Task, agent: Agent) -> None:
+        """What comes next of the requirement follows the task, unless it needed a choice of its own."""
+        if not task.record.attempt and not task.panel:
+            self._chunks[task.signature] = Chunk(agent)
 
     def _one_of(self, task: Task, candidates: list[Agent]) -> Agent:
         """What sets a policy apart."""

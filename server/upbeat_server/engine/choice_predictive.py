@@ -89,19 +89,24 @@ class Predictive(LeastLoaded):
         if self._is_tiny(task_type):
             found = self._fleet.candidates(task.signature)
             level = self._predictor.levels.get(task_type)
-            if len(found) == 1 and (level is None or not self._is_out(task_type, level, found[0])):
-                self._sound_one = found[0]
-                return found
+            if len(found) == 1:
+                agent = found[0]
+                if level is None or self._value(task_type, agent.agent_id) <= self._out_from(level):
+                    self._sound_one = agent
+                    return found
             if level is None or self._sound(task_type, level, found):
                 return found
         return self._fleet.sample(task.signature)
 
     def pick(self, task: Task, candidates: list[Agent], now_ms: int) -> Agent | None:
         """See Choice."""
-        if len(candidates) == 1 and candidates[0] is self._sound_one:
+        if candidates[0] is self._sound_one and len(candidates) == 1:
+            agent = candidates[0]
             self._picks += 1
-            candidates[0].probe_due = self._picks + self._rules.probe_turns
-            return super().pick(task, candidates, now_ms)
+            agent.probe_due = self._picks + self._rules.probe_turns
+            task.chosen = None
+            self._begin_chunk(task, agent)  # It is tiny, see above.
+            return agent
         level = self._predictor.levels.get(task.spec.type)
         if level is None:
             return super().pick(task, candidates, now_ms)

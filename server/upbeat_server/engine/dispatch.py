@@ -21,7 +21,6 @@ from upbeat_server.engine.timers import WAKE_NEVER
 if TYPE_CHECKING:
     from upbeat_server.engine.agent import Agent
     from upbeat_server.engine.engine import Engine
-    from upbeat_server.engine.lane import Lane
     from upbeat_server.engine.task import Task
 
 QUEUED = TaskState.QUEUED
@@ -56,11 +55,11 @@ def dispatch(engine: Engine, now_ms: int, pressure: float = 0.0) -> None:
     for priority in CLASSES:
         best = queue.ready[priority].best
         while left and depths[priority] and queue.open_signatures:
-            found = best()
-            if found is None:
+            task = best()
+            if task is None:
                 break
             left -= 1
-            if not _hand_out(engine, found[0], found[1], now_ms):
+            if not _hand_out(engine, task, now_ms):
                 recalled -= 1
     if not left or (recalled > 0 and engine.asides):
         engine.turn_wanted_ms = now_ms
@@ -68,7 +67,7 @@ def dispatch(engine: Engine, now_ms: int, pressure: float = 0.0) -> None:
         hedging.end_turn(engine, now_ms)
 
 
-def _hand_out(engine: Engine, lane: Lane, task: Task, now_ms: int) -> bool:
+def _hand_out(engine: Engine, task: Task, now_ms: int) -> bool:
     """Hand out the task that goes first; False if it stepped aside, or waits for a better agent."""
     if task.member_of is not None and not _within_budget(engine, task, now_ms):
         return False
@@ -85,7 +84,7 @@ def _hand_out(engine: Engine, lane: Lane, task: Task, now_ms: int) -> bool:
                 return False
         agent = choice.pick(task, candidates, now_ms)
         if agent is None:
-            _hold(engine, lane, task, now_ms)
+            _hold(engine, task, now_ms)
             return False
     if not (agent.turn + agent.index) % engine.limits.ordering.overdue_turn:
         overdue = _overdue_head(engine, agent, now_ms)
@@ -115,9 +114,10 @@ def _sticky(engine: Engine, task: Task, now_ms: int) -> Agent | None:
     return agent
 
 
-def _hold(engine: Engine, lane: Lane, task: Task, now_ms: int) -> None:
+def _hold(engine: Engine, task: Task, now_ms: int) -> None:
     """The task waits for a better agent, and so does its lane: what comes after it would decide alike."""
-    engine.queue.ready[lane.priority].pass_over(lane)
+    if task.bin is not None:
+        engine.queue.ready[task.spec.priority].pass_over(task.bin.lane)
     engine.held[task.signature] = None
     hold_ms = engine.limits.choice.hold_ms
     until_ms = task.held_since_ms + hold_ms

@@ -331,7 +331,7 @@ class Engine:
         """When something has to happen to the task by itself; 0 for never."""
         record, spec = task.record, task.spec
         state = record.state
-        due_ms = other_ms = 0
+        due_ms = 0
         if state == QUEUED:
             if spec.queue_timeout_ms:
                 due_ms = record.queued_since_ms + spec.queue_timeout_ms

@@ -1,8 +1,9 @@
 """The queued tasks of one requirement and class, by fairness key.
 
 Both heaps, that of a lane's bins and that of a bin's tasks, are cleaned lazily: what left is
-dropped when it comes up. A bin stands in its lane under a lower bound of its rank, which rises
-with the virtual time of its key and falls when a task comes that goes before the others.
+dropped when it comes up - of a bin at once, so that the task at its top is always queued. A bin
+stands in its lane under a lower bound of its rank, which rises with the virtual time of its key
+and falls when a task comes that goes before the others.
 """
 
 from __future__ import annotations
@@ -63,19 +64,25 @@ class Bin:
         heappush(tasks, (order_ms, task.record.task_id, task.queue_stamp, task))
         self.depth += 1
 
+    def lose(self) -> None:
+        """One of its tasks was taken out, and tells so by its stamp."""
+        self.depth -= 1
+        tasks = self.tasks
+        if self.depth:
+            while tasks[0][3].queue_stamp != tasks[0][2]:
+                heappop(tasks)
+        else:
+            self.listed = False
+            tasks.clear()
+
     @property
     def rank(self) -> Rank:
-        """Rank of the first task, which is then at the top. The bin must not be empty."""
-        tasks = self.tasks
-        order_ms, task_id, stamp, task = tasks[0]
-        while task.queue_stamp != stamp:
-            heappop(tasks)
-            order_ms, task_id, stamp, task = tasks[0]
+        """Rank of the first task. The bin must not be empty."""
+        order_ms, task_id, _, _ = self.tasks[0]
         return (self.key.virtual, order_ms, task_id)
 
     def head(self) -> Task:
         """The first task. The bin must not be empty."""
-        _ = self.rank  # What left the bin is off the top then.
         return self.tasks[0][3]
 
     def first(self) -> tuple[Rank, Task] | None:
@@ -122,19 +129,11 @@ class Lane:
         keys = self.keys
         while keys:
             rank, bin_ = keys[0]
-            if not bin_.listed or bin_.bound is not rank:
+            if bin_.bound is not rank or not bin_.listed:
                 heappop(keys)
             elif isinstance(bin_, Bin):
-                if not bin_.depth:
-                    heappop(keys)
-                    bin_.listed = False
-                    continue
-                order_ms, task_id, stamp, task = bin_.tasks[0]
-                if task.queue_stamp == stamp:
-                    actual = bin_.key.virtual, order_ms, task_id  # As bin_.rank, without a call.
-                else:
-                    actual = bin_.rank
-                    task = bin_.tasks[0][3]
+                order_ms, task_id, _, task = bin_.tasks[0]
+                actual = bin_.key.virtual, order_ms, task_id  # As bin_.rank, without a call.
                 if actual == rank:
                     return rank, task
                 bin_.bound = actual

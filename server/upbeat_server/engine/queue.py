@@ -117,26 +117,24 @@ class Ready:
         """Nothing of the lane is best until it is entered anew: its first task waits for a better agent."""
         lane.listed = False
 
-    def best(self) -> tuple[Lane, Task] | None:
-        """The lane that goes first, and its first task."""
+    def best(self) -> Task | None:
+        """The task that goes first."""
         heap = self._heap
         while heap:
             rank, lane = heap[0]
-            if lane.bound is not rank or not lane.listed:
-                heappop(heap)
-                continue
-            found = lane.first() if lane.signature.free_profiles else None
-            if found is None:
-                heappop(heap)
+            if lane.bound is rank and lane.listed:
+                found = lane.first() if lane.signature.free_profiles else None
+                if found is not None:
+                    actual, task = found
+                    if actual is rank:
+                        return task
+                    lane.bound = actual
+                    heapreplace(heap, (actual, lane))
+                    if heap[0][0] is actual:
+                        return task
+                    continue
                 lane.listed = False
-                continue
-            actual, task = found
-            if actual is rank:
-                return lane, task
-            lane.bound = actual
-            heapreplace(heap, (actual, lane))
-            if heap[0][0] is actual:
-                return lane, task
+            heappop(heap)
         return None
 
 
@@ -238,7 +236,7 @@ class Queue:
         lane, key = bin_.lane, bin_.key
         task.queue_stamp = 0
         task.bin = None
-        bin_.depth -= 1
+        bin_.lose()
         key.backlog -= 1
         lane.depth -= 1
         depths = self.depth_by_priority
@@ -250,8 +248,6 @@ class Queue:
                 signature.waiting -= 1
                 if not signature.waiting and signature.free_profiles:
                     self.open_signatures -= 1
-            bin_.listed = False
-            bin_.tasks.clear()
             del lane.bins[bin_.name]
             if bin_.rack is not None:
                 bin_.rack.lose()
