@@ -208,20 +208,23 @@ def _recall_aside(engine: Engine, now_ms: int) -> int:
 
 
 def _overdue_head(engine: Engine, agent: Agent, now_ms: int) -> Task | None:
-    """The longest overdue head of a fair order that the agent could take."""
+    """The longest overdue head of a fair order that the agent could take; of equals that of the higher class.
+
+    Lanes are looked at only in classes where a task may have waited for too long, and for longer than
+    the longest overdue head of those before: mostly in none, and in a long backlog in one.
+    """
     if agent.profile is None:
         return None
-    limits_ms = _overdue_limits(engine, now_ms)
-    if not limits_ms:
-        return None
+    ordering, queue = engine.limits.ordering, engine.queue
     best: Task | None = None
     best_due_ms = now_ms
-    for signature in agent.profile.signatures:
-        if signature.is_paused:
+    for priority in CLASSES:
+        limit_ms = ordering.overdue_ms(priority)
+        if not limit_ms or queue.queued_since_ms(priority) + limit_ms >= best_due_ms:
             continue
-        for priority, lane in signature.lanes.items():
-            limit_ms = limits_ms.get(priority, 0)
-            first = lane.first() if limit_ms and lane.depth else None
+        for signature in agent.profile.signatures:
+            lane = signature.lanes.get(priority)
+            first = None if lane is None or signature.is_paused else lane.first()
             if first is None:
                 continue
             head = first[1]
@@ -229,17 +232,3 @@ def _overdue_head(engine: Engine, agent: Agent, now_ms: int) -> Task | None:
             if due_ms < best_due_ms and agent in _acceptable(engine, head, [agent], now_ms):
                 best, best_due_ms = head, due_ms
     return best
-
-
-def _overdue_limits(engine: Engine, now_ms: int) -> dict[int, int]:
-    """How long a task of those classes may wait in which one may have waited for longer.
-
-    Mostly there is none, and then no lane has to be looked at.
-    """
-    ordering, queue = engine.limits.ordering, engine.queue
-    limits_ms = {}
-    for priority in CLASSES:
-        limit_ms = ordering.overdue_ms(priority)
-        if limit_ms and queue.queued_since_ms(priority) + limit_ms < now_ms:
-            limits_ms[int(priority)] = limit_ms
-    return limits_ms

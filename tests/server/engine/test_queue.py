@@ -100,6 +100,16 @@ def test_of_several_overdue_the_one_goes_whose_time_ran_out_first(play: Play) ->
     assert order_of(play, 16)[7::8] == ["low", "normal"]
 
 
+def test_of_two_overdue_for_equally_long_the_one_of_the_higher_class_goes(play: Play) -> None:
+    play >> submit("low", priority=LOW)  # Both are overdue at 240 s.
+    play.at(180_000) >> submit("normal")
+    play.at(239_000)
+    for number in range(20):
+        play >> submit(f"c{number}", priority=CRITICAL)
+    play.at(250_000) >> hello("a1")
+    assert order_of(play, 16)[7::8] == ["normal", "low"]
+
+
 def test_a_task_is_overdue_by_when_it_was_queued_last_not_submitted(play: Play) -> None:
     play >> submit("later", priority=LOW, not_before_ms=1_000_000 + 200_000)
     play.at(250_000)
