@@ -91,7 +91,7 @@ class Predictive(LeastLoaded):
             level = self._predictor.levels.get(task_type)
             if len(found) == 1:
                 agent = found[0]
-                if level is None or self._value(task_type, agent.agent_id) <= self._out_from(level):
+                if level is None or not self._is_out(task_type, level, agent):
                     self._sound_one = agent
                     return found
             if level is None or self._sound(task_type, level, found):
@@ -143,8 +143,8 @@ class Predictive(LeastLoaded):
         spec = task.spec
         if not task.held_since_ms:
             self._picks += 1
-        log_ms = level.expected(spec.size_hint)
-        out_from = self._out_from(level)
+        log_ms = level.expected(spec.size_hint) if spec.size_hint else level.log_ms
+        out_from = self._out_from(level) if level.failing else self._log_slow
         best: Agent | None = None
         least_bad, least_bad_value = candidates[0], out_from + 1e9
         best_score = best_value = next_value = least_bad_value
@@ -185,7 +185,9 @@ class Predictive(LeastLoaded):
         return level is not None and self._is_out(task_type, level, agent)
 
     def _is_out(self, task_type: str, level: Level, agent: Agent) -> bool:
-        return self._value(task_type, agent.agent_id) > self._out_from(level)
+        return self._value(task_type, agent.agent_id) > (
+            self._out_from(level) if level.failing else self._log_slow
+        )
 
     def _sound(self, task_type: str, level: Level, agents: Iterable[Agent]) -> list[Agent]:
         """Those that are not out for a type."""
@@ -228,8 +230,7 @@ class Predictive(LeastLoaded):
 
     def _out_from(self, level: Level) -> float:
         """From which value on an agent is out: where a type fails everywhere, nobody is for failing."""
-        failing = level.failing
-        return self._log_slow - log(1 - min(failing, FAILING_MOST)) if failing else self._log_slow
+        return self._log_slow - log(1 - min(level.failing, FAILING_MOST))
 
     def _is_probe(self, task: Task, agent: Agent, level: Level, log_ms: float) -> bool:
         """Whether an agent that is out gets this task to show what it can do now.

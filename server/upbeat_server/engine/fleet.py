@@ -319,10 +319,13 @@ class Fleet:
         if len(profiles) == 1:
             (profile,) = profiles
             return profile.sample(CANDIDATES_MAX)
-        each = max(1, CANDIDATES_MAX // max(1, len(profiles)))
-        found = [agent for profile in islice(profiles, CANDIDATES_MAX) for agent in profile.sample(each)]
-        if len(profiles) > CANDIDATES_MAX:
-            for profile in list(islice(profiles, CANDIDATES_MAX)):
+        if len(profiles) <= CANDIDATES_MAX:
+            each = CANDIDATES_MAX // (len(profiles) or 1)
+            found = [agent for profile in profiles for agent in profile.sample(each)]
+        else:
+            first = list(islice(profiles, CANDIDATES_MAX))
+            found = [agent for profile in first for agent in profile.sample(1)]
+            for profile in first:
                 del profiles[profile]
                 profiles[profile] = None
         return found
