@@ -63,13 +63,25 @@ class Profile:
         agent.free_place = len(self.free_agents)
         self.free_agents.append(agent)
 
-    def spend(self, agent: Agent) -> None:
-        """An agent is free no longer: the last one takes its place."""
+    def spend(self, agent: Agent) -> int:
+        """An agent is free no longer: the last one takes its place.
+
+        Answers for how many signatures with waiting tasks no agent is free now, and one was.
+        """
         agent.available = False
         last = self.free_agents.pop()
         if last is not agent:
             self.free_agents[agent.free_place] = last
             last.free_place = agent.free_place
+        closed = 0
+        if not self.free_agents:
+            for signature in self.signatures:
+                free_profiles = signature.free_profiles
+                if free_profiles:  # It has none while its type is paused.
+                    del free_profiles[self]
+                    if not free_profiles and signature.waiting:
+                        closed += 1
+        return closed
 
     def sample(self, most: int) -> list[Agent]:
         """Up to ``most`` free agents: all, or others each time."""
@@ -188,7 +200,7 @@ class Fleet:
 
     def _withdraw(self, agent: Agent, profile: Profile) -> None:
         if agent.available:
-            self._spend(profile, agent)
+            self._queue.open_signatures -= profile.spend(agent)
         agent.free_stamp += 1
         agent.profile = None
         del profile.agents[agent.agent_id]
@@ -219,7 +231,7 @@ class Fleet:
                 self._gain(profile, agent)
         elif agent.available:
             agent.free_stamp += 1
-            self._spend(profile, agent)
+            self._queue.open_signatures -= profile.spend(agent)
 
     def granted(self, agent: Agent) -> None:
         """Tell that the agent got an attempt more: it may have no room for another."""
@@ -235,18 +247,6 @@ class Fleet:
                     free_profiles[profile] = None
                     if signature.waiting and len(free_profiles) == 1:
                         self._queue.open(signature)
-
-    def _spend(self, profile: Profile, agent: Agent) -> None:
-        profile.spend(agent)
-        if not profile.free_agents:
-            closed = 0
-            for signature in profile.signatures:
-                free_profiles = signature.free_profiles
-                if free_profiles:  # It has none while its type is paused.
-                    del free_profiles[profile]
-                    if not free_profiles and signature.waiting:
-                        closed += 1
-            self._queue.open_signatures -= closed
 
     def watch_for(self, signature: Signature) -> None:
         """Match a new signature against the fleet, in the turns to come."""
