@@ -148,7 +148,16 @@ class Predictive(LeastLoaded):
         best: Agent | None = None
         least_bad, least_bad_value = candidates[0], out_from + 1e9
         best_score = best_value = next_value = least_bad_value
-        for agent, value in zip(candidates, self._values(spec.type, candidates), strict=True):
+        predictor, task_type = self._predictor, spec.type
+        effects, cells, streaks = predictor.agents, predictor.cells, predictor.streaks.by_agent
+        for agent in candidates:
+            agent_id = agent.agent_id  # Here most of the time of a choice goes: _value without a call.
+            effect, cell = effects.get(agent_id), cells.get((task_type, agent_id))
+            value = 0.0 if effect is None else effect.value
+            if agent_id in streaks or (cell is not None and cell.failing):
+                value = self._value(task_type, agent_id)
+            elif cell is not None:
+                value += cell.effect.value
             if value > out_from:
                 if self._is_probe(task, agent, level, log_ms):
                     return self._take(task, agent, Reasons(exp(log_ms + value), 0.0, 0, is_probe=True))
@@ -166,7 +175,7 @@ class Predictive(LeastLoaded):
                 _hold(task, awaited, now_ms)
                 return None
             best, best_value, next_value = least_bad, least_bad_value, out_from + 1e9
-        elif best_value - level.fastest > self._log_hold and self._may_hold(task, now_ms):
+        elif best_value - level.fastest > self._log_hold and _may_hold(task, self._rules, now_ms):
             free_ms = exp(log_ms + best_value)
             awaited = self._worth_waiting_for(task, level, free_ms, now_ms)
             if awaited is not None:
@@ -212,22 +221,6 @@ class Predictive(LeastLoaded):
                 value -= log(1 - min(failing, FAILING_MOST))
         return value
 
-    def _values(self, task_type: str, agents: list[Agent]) -> list[float]:
-        """The value of each of them: here most of the time of a choice would go."""
-        predictor = self._predictor
-        effects, cells, streaks = predictor.agents, predictor.cells, predictor.streaks.by_agent
-        values = []
-        for agent in agents:
-            agent_id = agent.agent_id
-            effect, cell = effects.get(agent_id), cells.get((task_type, agent_id))
-            value = 0.0 if effect is None else effect.value
-            if agent_id in streaks or (cell is not None and cell.failing):
-                value = self._value(task_type, agent_id)
-            elif cell is not None:
-                value += cell.effect.value
-            values.append(value)
-        return values
-
     def _out_from(self, level: Level) -> float:
         """From which value on an agent is out: where a type fails everywhere, nobody is for failing."""
         return self._log_slow - log(1 - min(level.failing, FAILING_MOST))
@@ -249,12 +242,6 @@ class Predictive(LeastLoaded):
         agent.probe_due = self._picks + self._rules.probe_turns
         task.chosen = reasons
         return agent
-
-    def _may_hold(self, task: Task, now_ms: int) -> bool:
-        bin_ = task.bin
-        if bin_ is None or bin_.lane.depth > self._rules.hold_tasks_max:
-            return False
-        return not task.held_since_ms or now_ms < task.held_since_ms + self._rules.hold_ms
 
     def _busy(self, task: Task) -> Iterator[Agent]:
         """Connected agents that could do the task and are full; of a large fleet some."""
@@ -388,6 +375,13 @@ class Predictive(LeastLoaded):
         if chosen.held_ms:
             words += f"; held {_seconds(chosen.held_ms)} for an agent like it"
         return words
+
+
+def _may_hold(task: Task, rules: ChoiceRules, now_ms: int) -> bool:
+    bin_ = task.bin
+    if bin_ is None or bin_.lane.depth > rules.hold_tasks_max:
+        return False
+    return not task.held_since_ms or now_ms < task.held_since_ms + rules.hold_ms
 
 
 def _hold(task: Task, awaited: Agent | None, now_ms: int) -> None:
