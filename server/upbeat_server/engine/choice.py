@@ -72,6 +72,31 @@ class Chunk:
         self.left = CHUNK_TASKS - 1
 
 
+class TinyTypes(dict[str, bool]):
+    """Whether a type is tiny, found out once a turn: nothing is learned in the middle of one.
+
+    What was found out is read without a call, for it is asked for with every task.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        super().__init__()
+        self._predictor = predictor
+        self._below_ms = TINY_MS
+
+    def __missing__(self, task_type: str) -> bool:
+        self[task_type] = tiny = self.is_tiny(task_type)
+        return tiny
+
+    def begin_turn(self, pressure: float) -> None:
+        """See Choice."""
+        self.clear()
+        self._below_ms = TINY_UNDER_PRESSURE_MS if pressure >= PRESSURE_HIGH else TINY_MS
+
+    def is_tiny(self, task_type: str) -> bool:
+        """By all that is known now."""
+        return self._predictor.share_ms(task_type) < self._below_ms
+
+
 class Policy:
     """What all policies share: tiny tasks of one turn fill one agent before the next, up to a chunk.
 
@@ -87,15 +112,12 @@ class Policy:
         self._fleet = fleet
         self._predictor = predictor
         self._chunks: dict[Signature, Chunk] = {}
-        self._tiny_ms = TINY_MS
-        # As far as it was asked for in this turn; nothing is learned in the middle of one.
-        self._tiny_types: dict[str, bool] = {}
+        self._tiny = TinyTypes(predictor)
 
     def begin_turn(self, pressure: float) -> None:
         """See Choice."""
         self._chunks.clear()
-        self._tiny_types.clear()
-        self._tiny_ms = TINY_UNDER_PRESSURE_MS if pressure >= PRESSURE_HIGH else TINY_MS
+        self._tiny.begin_turn(pressure)
 
     def follow(self, task: Task) -> Agent | None:
         """See Choice."""
@@ -116,7 +138,7 @@ class Policy:
         """See Choice."""
         agent = candidates[0] if len(candidates) == 1 else self._one_of(task, candidates)
         task.chosen = None
-        if self._is_tiny(task.spec.type):
+        if self._tiny[task.spec.type]:
             self._begin_chunk(task, agent)
         return agent
 
@@ -148,22 +170,12 @@ class Policy:
     def explain(self, task: Task, agent: Agent) -> str:
         """See Choice."""
         words = self._words(agent)
-        if self._is_tiny_by_now(task.spec.type):
+        if self._tiny.is_tiny(task.spec.type):
             return f"{words}; {task.spec.type} is tiny, so chunks go to one agent"
         return words
 
     def _words(self, agent: Agent) -> str:
         raise NotImplementedError
-
-    def _is_tiny(self, task_type: str) -> bool:
-        tiny = self._tiny_types.get(task_type)
-        if tiny is None:
-            tiny = self._tiny_types[task_type] = self._is_tiny_by_now(task_type)
-        return tiny
-
-    def _is_tiny_by_now(self, task_type: str) -> bool:
-        """The same, with what was learned since the turn."""
-        return self._predictor.share_ms(task_type) < self._tiny_ms
 
 
 class LeastLoaded(Policy):

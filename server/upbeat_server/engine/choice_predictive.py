@@ -86,7 +86,7 @@ class Predictive(LeastLoaded):
         """See Choice. If the least loaded is out (it fails at once), others are wanted."""
         self._sound_one = None
         task_type = task.spec.type
-        if self._is_tiny(task_type):
+        if self._tiny[task_type]:
             found = self._fleet.candidates(task.signature)
             level = self._predictor.levels.get(task_type)
             if len(found) == 1:
@@ -110,7 +110,7 @@ class Predictive(LeastLoaded):
         level = self._predictor.levels.get(task.spec.type)
         if level is None:
             return super().pick(task, candidates, now_ms)
-        if not level.runs or self._is_tiny(task.spec.type):
+        if not level.runs or self._tiny[task.spec.type]:
             return self._pick_by_load(task, candidates, level, now_ms)
         return self._pick_by_value(task, candidates, level, now_ms)
 
@@ -323,7 +323,7 @@ class Predictive(LeastLoaded):
         if level is None or not level.runs:
             return 0
         usual_ms = exp(level.expected(spec.size_hint))
-        if usual_ms < HOLD_WORTH_MS or self._is_tiny(spec.type):
+        if usual_ms < HOLD_WORTH_MS or self._tiny[spec.type]:
             return 0
         return round(usual_ms if self._is_out(spec.type, level, agent) else OVERRUN * usual_ms)
 
