@@ -23,6 +23,7 @@ from upbeat.cli.formats import (
 from upbeat.cli.inputs import enum_number
 from upbeat.cli.invocation import Invocation
 from upbeat.cli.options import CommonOptions, grouped
+from upbeat.cli.resuming import resumed
 from upbeat.cli.screen import Cell, Screen, stated
 from upbeat.v1.agent_pb2 import Agent
 from upbeat.v1.agent_service_pb2 import (
@@ -184,7 +185,7 @@ def watch_agents(context: typer.Context, common: CommonOptions) -> None:
     invocation = Invocation.of(context, common)
     connection, screen = invocation.connection, invocation.screen
     request = WatchAgentsRequest(namespace=invocation.namespace)
-    for frame in connection.stream(connection.agents.WatchAgents, request):
+    for frame in resumed(screen, lambda: connection.stream(connection.agents.WatchAgents, request)):
         for agent in frame.agents:
             if screen.as_json:
                 screen.event({"agent": document(agent)})

@@ -15,6 +15,7 @@ from upbeat.cli.formats import clock, count, local_time, shortened
 from upbeat.cli.inputs import pairs, payload
 from upbeat.cli.invocation import Invocation
 from upbeat.cli.options import CommonOptions, grouped
+from upbeat.cli.resuming import resumed
 from upbeat.cli.screen import Screen
 from upbeat.refusal import error_of_refusal
 from upbeat.v1.bus_pb2 import BusDelivery, BusDeliveryAck, BusSubscribe, DeadLetter
@@ -24,6 +25,7 @@ from upbeat.v1.message_service_pb2 import (
     PublishRequest,
     RedeliverDeadLettersRequest,
     SubscribeRequest,
+    SubscribeResponse,
 )
 from upbeat.v1.payload_pb2 import Payload
 
@@ -98,14 +100,24 @@ def subscribe(
     *,
     common: CommonOptions,
 ) -> None:
-    """Print messages as they come, and acknowledge each. Without a name, those from now on."""
+    """Print messages as they come, and acknowledge each. Without a name, those from now on.
+
+    A restart of the server interrupts it; without a name, what is published in the meantime passes by.
+    """
     invocation = Invocation.of(context, common)
     connection, screen = invocation.connection, invocation.screen
     outgoing: queue.SimpleQueue[SubscribeRequest | None] = queue.SimpleQueue()
     wanted = BusSubscribe(topic=topic, subscriber=name)
-    outgoing.put(SubscribeRequest(namespace=invocation.namespace, subscribes=[wanted]))
+
+    def opened() -> Iterator[SubscribeResponse]:
+        nonlocal outgoing
+        outgoing.put(None)  # Whoever still sends for the last stream can go.
+        outgoing = queue.SimpleQueue()
+        outgoing.put(SubscribeRequest(namespace=invocation.namespace, subscribes=[wanted]))
+        return connection.stream(connection.messages.Subscribe, iter(outgoing.get, None))
+
     heard = 0
-    for frame in connection.stream(connection.messages.Subscribe, iter(outgoing.get, None)):
+    for frame in resumed(screen, opened):
         for answer in frame.subscribe_acks:
             if answer.HasField("refusal"):
                 refused = error_of_refusal(answer.refusal)

@@ -13,6 +13,7 @@ from upbeat.cli.failure import ExitCode, Failure
 from upbeat.cli.inputs import duration
 from upbeat.cli.invocation import Invocation
 from upbeat.cli.options import CommonOptions
+from upbeat.cli.resuming import resumed
 from upbeat.cli.screen import Cell, stated
 from upbeat.cli.stats_tables import stats_line, stats_page, stats_screen
 from upbeat.v1.stats_service_pb2 import GetStatsRequest, WatchStatsRequest
@@ -51,9 +52,8 @@ def stats(
 
 def _watch(invocation: Invocation, interval: Duration) -> None:
     connection, screen = invocation.connection, invocation.screen
-    frames = connection.stream(
-        connection.stats.WatchStats, WatchStatsRequest(namespace=invocation.namespace, interval=interval)
-    )
+    request = WatchStatsRequest(namespace=invocation.namespace, interval=interval)
+    frames = resumed(screen, lambda: connection.stream(connection.stats.WatchStats, request))
     if screen.as_json:
         for frame in frames:
             screen.event(frame.stats)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any
 
 import typer
@@ -12,11 +11,10 @@ from upbeat.cli.failure import ExitCode, Failure
 from upbeat.cli.inputs import usage
 from upbeat.cli.invocation import Invocation
 from upbeat.cli.options import CommonOptions
+from upbeat.cli.resuming import Outage
 from upbeat.cli.task_tables import FINISHED, left_line, progress_line, watch_line
 from upbeat.v1.task_pb2 import Task
 from upbeat.v1.task_service_pb2 import TaskEvent, WatchTasksRequest, WatchTasksResponse
-
-_RECONNECT_S = 1.0
 
 
 class TaskWatch:
@@ -28,7 +26,7 @@ class TaskWatch:
         self._request = request
         self._is_snapshot = request.revision == 0
         self._snapshot_count = 0
-        self._is_interrupted = False
+        self._outage = Outage(invocation.screen)
         self.last: Task | None = None
 
     def run(self) -> None:
@@ -38,9 +36,8 @@ class TaskWatch:
         while True:
             try:
                 for frame in connection.stream(connection.tasks.WatchTasks, self._request):
-                    if is_connected is False:
-                        is_connected = True
-                    self._is_interrupted = False
+                    is_connected = True
+                    self._outage.over()
                     self._show(frame)
                 return
             except Failure as failure:
@@ -54,13 +51,8 @@ class TaskWatch:
             self._screen.say("changes were missed; showing everything anew", style="yellow")
             self._request.revision = 0
             self._is_snapshot, self._snapshot_count = True, 0
-        elif failure.code is ExitCode.UNAVAILABLE:
-            if not self._is_interrupted:
-                self._screen.say(f"{failure.message}; resuming as soon as it can be reached", style="yellow")
-            self._is_interrupted = True
-            time.sleep(_RECONNECT_S)
         else:
-            raise failure
+            self._outage.wait(failure)
 
     def _show(self, frame: WatchTasksResponse) -> None:
         for event in frame.events:

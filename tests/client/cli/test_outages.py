@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 import upbeat.testing
 from tests.support.command_line import CommandLine
+from upbeat.cli import resuming
+from upbeat.cli.failure import ExitCode, Failure
+from upbeat.cli.resuming import resumed
+from upbeat.v1.stats_pb2 import BusStats
+from upbeat.v1.stats_service_pb2 import WatchStatsRequest
+from upbeat.v1.stats_service_pb2_grpc import StatsServiceStub
 from upbeat.v1.task_service_pb2 import CancelTaskRequest, GetTaskRequest
 from upbeat.v1.task_service_pb2_grpc import TaskServiceStub
 
@@ -54,6 +65,78 @@ def test_following_a_task_survives_a_restart_of_the_server(
     thread.join(60)
     assert outcome.code == 1
     assert "CANCELLED" in outcome.out
+
+
+def test_a_subscriber_hears_what_is_published_after_a_restart_of_the_server(
+    upbeat_command: CommandLine, tmp_path: Path
+) -> None:
+    server = upbeat.testing.server(store=f"sqlite:{tmp_path / 'db'}")
+    server.__enter__()
+    where = ("--server", server.address)
+    options = ("--name", "me", "--limit", "2", "-o", "json", *where)
+    listener = subprocess.Popen(
+        [sys.executable, "-m", "upbeat", "bus", "subscribe", "orders", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+    def publish(word: str) -> None:
+        assert upbeat_command("bus", "publish", "orders", word, *where).code == 0
+
+    with grpc.insecure_channel(server.address) as channel:
+        stub = StatsServiceStub(channel)
+        wait_for(stub, lambda bus: bus.subscribers == 1)
+        publish("before")
+        wait_for(stub, lambda bus: bus.acked == 1)
+    server.__exit__()
+    with server.__class__(server.store, server.port):
+        publish("after")
+        out, err = listener.communicate(timeout=60)
+    heard = [json.loads(line)["delivery"]["payload"]["text"] for line in out.splitlines()]
+    assert (heard, listener.returncode) == (["before", "after"], 0)
+    assert b"resuming as soon as it can be reached" in err
+
+
+def wait_for(stub: StatsServiceStub, is_so: Callable[[BusStats], bool]) -> None:
+    """Follow the figures of the bus until they are as wanted."""
+    request = WatchStatsRequest(interval=Duration(nanos=100_000_000))
+    assert any(is_so(frame.stats.bus) for frame in stub.WatchStats(request, timeout=30))
+
+
+def interrupted(*streams: list[str | Failure]) -> Callable[[], Iterator[str]]:
+    """What opens one stream after the other."""
+    left = iter(streams)
+
+    def opened() -> Iterator[str]:
+        for each in next(left):
+            if isinstance(each, Failure):
+                raise each
+            yield each
+
+    return opened
+
+
+AWAY = Failure(ExitCode.UNAVAILABLE, "no server answers")
+
+
+def test_a_stream_goes_on_after_outages_and_says_so_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resuming, "RECONNECT_S", 0)
+    said: list[str] = []
+    screen: Any = SimpleNamespace(say=lambda words, **_: said.append(words))
+    opened = interrupted(["a", AWAY], [AWAY], ["b", AWAY], ["c"])
+    assert list(resumed(screen, opened)) == ["a", "b", "c"]
+    assert said == ["no server answers; resuming as soon as it can be reached"] * 2
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [[[AWAY]], [["a", Failure(ExitCode.REFUSED, "not for you")]]],
+    ids=["it never was there", "it says no"],
+)
+def test_but_not_after_anything_else(streams: list[list[str | Failure]]) -> None:
+    screen: Any = SimpleNamespace(say=pytest.fail)
+    with pytest.raises(Failure):
+        list(resumed(screen, interrupted(*streams)))
 
 
 def run_in_locale(locale: str, *arguments: bytes | str) -> subprocess.CompletedProcess[bytes]:
