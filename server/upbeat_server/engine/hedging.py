@@ -19,7 +19,7 @@ anything that waits.
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from upbeat_server.engine import leases, reasons
@@ -38,6 +38,8 @@ from upbeat_server.engine.task_machine import TaskInput
 from upbeat_server.engine.timers import WAKE_NEVER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from upbeat_server.engine.agent import Agent
     from upbeat_server.engine.engine import Engine
     from upbeat_server.engine.events import AttemptEnded
@@ -53,6 +55,9 @@ LOOKED_AT_MAX = 256
 """Attempts looked at in one turn; the next turn follows at once."""
 
 AGAIN_MIN_MS = 250
+
+DUES_MIN = 1_024
+"""Attempts to be looked at, up to which those that have ended are not searched for."""
 
 OVERTAKEN = "another attempt of the task was done first"
 
@@ -76,10 +81,11 @@ class Shadow:
 class Hedges:
     """Which attempts are to be looked at, and how many second runs may be begun."""
 
-    __slots__ = ("_dispatched", "_dues", "_tokens", "due_ms")
+    __slots__ = ("_dispatched", "_dues", "_dues_max", "_tokens", "due_ms")
 
     def __init__(self) -> None:
         self._dues: list[tuple[int, TaskId, int]] = []  # (when, task, attempt); some have long ended.
+        self._dues_max = DUES_MIN  # When there are more, those are searched for.
         self._dispatched = 0  # As of the last look at the tokens.
         self._tokens = 0.0
         self.due_ms = WAKE_NEVER  # When an attempt is to be looked at.
@@ -88,6 +94,23 @@ class Hedges:
         """Look at the task's running attempt then."""
         heappush(self._dues, (due_ms, task.task_id, task.record.attempt))
         self.due_ms = self._dues[0][0]
+
+    @property
+    def count(self) -> int:
+        """Attempts to be looked at, with those that have ended and were not found yet."""
+        return len(self._dues)
+
+    def sweep(self, tasks: Mapping[TaskId, Task]) -> None:
+        """Forget attempts that have ended, if they may be many: live ones are at most one a task.
+
+        Those of a type that takes an hour would else be kept for two, however soon they fail.
+        """
+        if len(self._dues) <= self._dues_max:
+            return
+        self._dues = [due for due in self._dues if due[1] in tasks and tasks[due[1]].record.attempt == due[2]]
+        heapify(self._dues)
+        self._dues_max = max(DUES_MIN, 2 * len(self._dues))
+        self.due_ms = self._dues[0][0] if self._dues else WAKE_NEVER
 
     def pop(self) -> tuple[TaskId, int]:
         """The next one: task and attempt."""
@@ -122,6 +145,7 @@ def watch(engine: Engine, task: Task, agent: Agent, now_ms: int) -> None:
 def end_turn(engine: Engine, now_ms: int) -> None:
     """All that waits was handed out: what is free now may run something a second time."""
     hedges = engine.hedges
+    hedges.sweep(engine.tasks)
     left = LOOKED_AT_MAX
     while left and hedges.due_ms <= now_ms:
         left -= 1

@@ -24,6 +24,7 @@ from tests.support.lines import (
 from tests.support.play import Line, Play
 from upbeat_server.engine.commands import Assign
 from upbeat_server.engine.explain import explain
+from upbeat_server.engine.hedging import DUES_MIN
 from upbeat_server.engine.limits import ChoiceRules, Graces, Limits
 from upbeat_server.engine.model import (
     AttemptOutcome,
@@ -267,3 +268,14 @@ def test_many_that_are_late_at_once_are_looked_at_over_several_turns() -> None:
     assert play.engine.counters.hedges == 39  # What was saved up, and what these add to it themselves.
     play.skip()
     play.over()
+
+
+def test_attempts_that_have_ended_do_not_pile_up_until_they_would_have_been_late(play: Play) -> None:
+    play >> submit("t", **NONE) << "assign t.1 to a1"
+    for each in range(2 * DUES_MIN):
+        play >> submit(f"u{each}", **NONE)
+        play >> cancel(f"u{each}") >> failure(f"u{each}.1", "CANCELLED")
+    assert play.engine.counters.dispatched == 2 * DUES_MIN + 1
+    assert play.engine.hedges.count <= DUES_MIN + 1
+    play.skip().later(usual_ms(play)) << "assign t.2 to a2"  # It runs: it was kept.
+    play.skip()
