@@ -63,7 +63,8 @@ def dispatch(engine: Engine, now_ms: int, pressure: float = 0.0) -> None:
                 recalled -= 1
     if not left or (recalled > 0 and engine.asides):
         engine.turn_wanted_ms = now_ms
-    if engine.hedges.due_ms < WAKE_NEVER:
+    # If another turn follows at once, what it hands out goes first.
+    if engine.hedges.due_ms < WAKE_NEVER and engine.turn_wanted_ms != now_ms:
         hedging.end_turn(engine, now_ms)
 
 

@@ -22,6 +22,7 @@ from tests.support.lines import (
     submit,
 )
 from tests.support.play import Line, Play
+from upbeat_server.engine import dispatch
 from upbeat_server.engine.commands import Assign
 from upbeat_server.engine.explain import explain
 from upbeat_server.engine.hedging import DUES_MIN
@@ -192,6 +193,17 @@ def test_what_waits_goes_before_a_second_run(play: Play) -> None:
     assert play.skip().later(10 * RUN_MS).said == []
     play >> result("u.1", by=SOUND)
     play << "finished u COMPLETED" << "ack u.1 to a2: ACCEPTED" << "assign v.1 to a2"
+
+
+def test_so_does_what_only_the_next_turn_hands_out(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    play >> hello(SOUND, slots=2, resumes=True)
+    play >> submit("t", **NONE) >> submit("u") >> submit("v") >> submit("w") >> submit("x")
+    monkeypatch.setattr(dispatch, "HAND_OUTS_MAX", 1)
+    play.skip().now_ms += 10 * RUN_MS  # The turn in which two slots become free is that in which it is late.
+    play.together(result("u.1", by=SOUND), result("v.1", by=SOUND)).later(1)
+    assert [play.names[order.task.task_id] for order in play.heard(Assign)] == ["x"]
+    assert play.engine.counters.hedges == 0
+    play.skip()
 
 
 @pytest.mark.parametrize("rules", [{"hedge_share": 0.0}, {"policy": "least_loaded"}])
