@@ -202,6 +202,7 @@ def _begin(engine: Engine, task: Task, agent: Agent, second: Agent, now_ms: int)
     leases.end_attempt(engine, task, AttemptOutcome.HEDGED, None, now_ms)
     engine.move(task, TaskInput.RETURN, now_ms)
     task.shadow = shadow
+    task.is_sticky = False  # That is why the first agent was picked.
     leases.grant(engine, task, second, now_ms)
 
 

@@ -259,6 +259,17 @@ def test_the_reason_is_explained(play: Play) -> None:
     play.skip()
 
 
+def test_it_is_not_the_sticky_key_of_the_first(play: Play) -> None:
+    play >> submit("probe") >> submit("before", sticky_key="key")
+    play.later(RUN_MS) >> result("before.1", by=SOUND)
+    play.skip() >> submit("t", sticky_key="key", **NONE) << "assign t.1 to a2"
+    assert "sticky key" in explained(play)
+    play >> hello("a3")
+    play.later(10 * RUN_MS) << "assign t.2 to a3"
+    assert explained(play).startswith("a3: a second run, for the first one is late")
+    play.skip()
+
+
 def explained(play: Play) -> str:
     """Why the agent of ``t`` has it."""
     answer = explain(play.engine, play.tasks["t"], play.engine.clock_ms)
