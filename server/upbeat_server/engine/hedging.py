@@ -240,7 +240,8 @@ def report(engine: Engine, task: Task, agent: Agent, ended: AttemptEnded, now_ms
 def drop(engine: Engine, task: Task, now_ms: int) -> None:
     """The task has ended: its shadow is not wanted any more.
 
-    That it is not done yet says something of its agent only if it had longer than was expected of it.
+    That it is not done yet says something of its agent only if it had longer than was expected of it: that
+    it is slow. Not that it is sound: one that never ends anything is overtaken every time.
     """
     shadow, task.shadow = task.shadow, None
     if shadow is None or not shadow.is_alive:
@@ -250,7 +251,8 @@ def drop(engine: Engine, task: Task, now_ms: int) -> None:
     spec = task.spec
     ran_ms = now_ms - attempt.start_ms
     if ran_ms > engine.predictor.run_ms(spec.type, agent.agent_id, spec.size_hint):
-        leases.learn(engine, task, attempt, now_ms, completed=True)
+        engine.predictor.learn_overtaken(spec.type, agent.agent_id, ran_ms, spec.size_hint)
+        engine.learned.changed[spec.type, agent.agent_id] = None
     if agent.session_id == NO_SESSION:
         leases.free(engine, agent, shadow.lease_id)
     else:

@@ -128,6 +128,17 @@ class Predictor:
             cell.failing += (1 - cell.failing) * FAILING_WEIGHT
             self.levels[task_type].learn_failure()
 
+    def learn_overtaken(self, task_type: str, agent_id: str, ms: float, size: float = 0.0) -> None:
+        """Count an attempt that is given up after so long: it is slow, and might have failed in the end."""
+        cell = self.cell(task_type, agent_id)
+        level, overall = self.levels[task_type], self.types[task_type]
+        failing, failing_everywhere = cell.failing, level.failing
+        self.learn(task_type, agent_id, ms, completed=True, size=size)
+        cell.failing, level.failing = failing, failing_everywhere
+        for record in (cell, overall):
+            record.count -= 1
+            record.successes -= 1
+
     def surprise(self, task_type: str) -> float:
         """By how much it surprises that an attempt at such a task fails, from 0 to 1."""
         level = self.levels.get(task_type)

@@ -239,6 +239,23 @@ def test_the_slow_one_is_out_as_before_when_it_was_overtaken(play: Play) -> None
     play.skip()
 
 
+def test_one_that_fails_at_everything_is_not_well_for_being_overtaken(play: Play) -> None:
+    predictor = play.engine.predictor
+    cell, overall = predictor.cells["work", SLOW], predictor.types["work"]
+    for _ in range(10):
+        predictor.learn("work", SLOW, RUN_MS, completed=False)
+        predictor.streaks.failed(SLOW, 1.0, play.engine.clock_ms)
+    failing, successes = cell.failing, (cell.successes, cell.count, overall.successes, overall.count)
+    play.later(1)
+    probe(play) << "assign t.2 to a2"
+    play.later(20 * RUN_MS) >> cancel("t")  # It hangs.
+    assert predictor.streaks.is_out(SLOW)
+    assert cell.failing == failing
+    assert (cell.successes, cell.count, overall.successes, overall.count) == successes
+    assert cell.runs == 41  # But it is slow.
+    play.skip()
+
+
 def test_one_that_is_well_again_does_its_probe_in_time_and_is_back(play: Play) -> None:
     choice: Any = play.engine.choice
     while choice.is_out("work", play.agent(SLOW)):
