@@ -216,9 +216,10 @@ def report(engine: Engine, task: Task, agent: Agent, ended: AttemptEnded, now_ms
     if ended.usage is not None:
         record.usage = record.usage.plus(ended.usage)
     is_completed = ended.output is not None and not ended.rejected
-    leases.learn(engine, task, attempt, now_ms, completed=is_completed)
+    leases.learn(engine, task, attempt, now_ms, ended.error, completed=is_completed)
     if not is_completed or attempt not in record.attempts:
-        agent.failed += not is_completed
+        has_abstained = ended.error is not None and ended.error.reason == reasons.ABSTAINED
+        agent.failed += not is_completed and not has_abstained
         engine.persist(task)
         return False
     agent.completed += 1

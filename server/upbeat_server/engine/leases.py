@@ -210,7 +210,7 @@ def end_attempt(
     if outcome in LEARNED_FROM:
         agent = task.agent
         beside = 0 if agent is None else len(agent.leases) + 1
-        learn(engine, task, attempt, now_ms, completed=outcome == COMPLETED, beside=beside)
+        learn(engine, task, attempt, now_ms, error, completed=outcome == COMPLETED, beside=beside)
         if task.charged_key is not None:
             engine.queue.settle(task, ran_ms - task.charged_ms)
     elif task.charged_key is not None:
@@ -232,15 +232,26 @@ def end_attempt(
 
 
 def learn(
-    engine: Engine, task: Task, attempt: Attempt, now_ms: int, *, completed: bool, beside: int = 0
+    engine: Engine,
+    task: Task,
+    attempt: Attempt,
+    now_ms: int,
+    error: Error | None,
+    *,
+    completed: bool,
+    beside: int = 0,
 ) -> None:
-    """What an attempt that ends now says of its agent; ``beside``: see ``Predictor.learn``."""
+    """What an attempt that ends now says of its agent; ``beside``: see ``Predictor.learn``.
+
+    An agent that abstains is wrong for the work, but it is not broken.
+    """
     predictor, spec, agent_id = engine.predictor, task.spec, attempt.agent_id
     ran_ms = max(0, now_ms - attempt.start_ms)
     predictor.learn(spec.type, agent_id, ran_ms, completed=completed, beside=beside, size=spec.size_hint)
     engine.learned.changed[spec.type, agent_id] = None
     if not completed:
-        predictor.streaks.failed(agent_id, predictor.surprise(spec.type), now_ms)
+        if error is None or error.reason != reasons.ABSTAINED:
+            predictor.streaks.failed(agent_id, predictor.surprise(spec.type), now_ms)
     elif predictor.streaks.by_agent:
         predictor.streaks.completed(agent_id, attempt.start_ms)
 

@@ -101,6 +101,15 @@ def test_one_that_fails_whatever_it_gets_is_left_alone_by_all_types(versatile: P
     assert not any(choice.is_out(kind, versatile.agent("a1")) for kind in KINDS)
 
 
+def test_one_that_abstains_from_much_is_not_broken(versatile: Play) -> None:
+    for each in range(20):
+        versatile >> submit(f"t{each}", type=KINDS[each % 10], retry=ONCE)
+        versatile >> failure(f"t{each}.1", "ABSTAINED")
+    assert versatile.agent("a1").failed == 0
+    assert versatile.engine.predictor.streaks.by_agent == {}
+    versatile.skip()
+
+
 def test_a_run_that_was_begun_before_does_not_excuse_it(versatile: Play) -> None:
     versatile >> submit("before", type=KINDS[0])
     assert versatile.holders[versatile.lease("before.1")] == "a1"

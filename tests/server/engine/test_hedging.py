@@ -116,6 +116,14 @@ def test_that_the_first_one_fails_changes_nothing_and_is_not_charged(play: Play)
     play >> result("t.2") << "finished t COMPLETED" << "ack t.2 to a2: ACCEPTED"
 
 
+@pytest.mark.parametrize(("reason", "failed"), [("BROKEN", 1), ("ABSTAINED", 0)])
+def test_it_is_counted_as_any_failure_is(play: Play, reason: str, failed: int) -> None:
+    probe(play) << "assign t.2 to a2"
+    play >> failure("t.1", reason, by=SLOW)
+    assert play.agent(SLOW).failed == failed
+    play.skip()
+
+
 @pytest.mark.parametrize("leave", [goodbye(SLOW), cut(SLOW)])
 def test_nor_does_it_that_its_agent_leaves(play: Play, leave: Line) -> None:
     probe(play) << "assign t.2 to a2"
