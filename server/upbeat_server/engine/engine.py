@@ -348,6 +348,8 @@ class Engine:
             other_ms = record.create_ms + spec.total_timeout_ms
             if not due_ms or other_ms < due_ms:
                 due_ms = other_ms
+        if task.shadow is not None and (not due_ms or task.shadow.deadline_ms < due_ms):
+            due_ms = task.shadow.deadline_ms
         return due_ms
 
     def arm_agent(self, agent: Agent, due_ms: int) -> None:

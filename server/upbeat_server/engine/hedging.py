@@ -7,8 +7,8 @@ as well. Whichever completes first counts. What follows from it is kept small:
 - There is one current lease, as ever: the new one. The record says of the older attempt that it was HEDGED,
   so that a restart knows nothing of it but a lease that is over.
 - The older attempt is the task's ``Shadow``. Its agent's slot stays taken, and it is not told to stop. All
-  that it can do is to complete: then the task is, whatever its current attempt is at. If it fails, or its
-  agent leaves, it is gone, and nothing is charged.
+  that it can do is to complete: then the task is, whatever its current attempt is at. If it fails, runs
+  out of its time, or its agent leaves, it is gone, and nothing is charged.
 - When the task ends otherwise, the agent of its shadow is told to stop.
 
 A task has one shadow at most, and gets one only if a failure of the second run would not be its last. Work
@@ -65,12 +65,13 @@ OVERTAKEN = "another attempt of the task was done first"
 class Shadow:
     """An older attempt of a task that goes on beside the current one."""
 
-    __slots__ = ("agent", "attempt", "lease_id")
+    __slots__ = ("agent", "attempt", "deadline_ms", "lease_id")
 
-    def __init__(self, agent: Agent, lease_id: LeaseId, attempt: Attempt) -> None:
+    def __init__(self, agent: Agent, lease_id: LeaseId, attempt: Attempt, deadline_ms: int) -> None:
         self.agent = agent
         self.lease_id = lease_id
         self.attempt = attempt
+        self.deadline_ms = deadline_ms  # The attempt's own.
 
     @property
     def is_alive(self) -> bool:
@@ -195,7 +196,7 @@ def _second(engine: Engine, task: Task, agent: Agent, ran_ms: int, now_ms: int) 
 def _begin(engine: Engine, task: Task, agent: Agent, second: Agent, now_ms: int) -> None:
     """The task goes to the second agent as well."""
     lease_id = leases.current_lease(task)
-    shadow = Shadow(agent, lease_id, task.record.attempts[-1])
+    shadow = Shadow(agent, lease_id, task.record.attempts[-1], task.record.attempt_deadline_ms)
     engine.hedges.take_token()
     engine.counters.hedges += 1
     agent.leases[lease_id] = None
@@ -254,7 +255,23 @@ def drop(engine: Engine, task: Task, now_ms: int) -> None:
     if ran_ms > engine.predictor.run_ms(spec.type, agent.agent_id, spec.size_hint):
         engine.predictor.learn_overtaken(spec.type, agent.agent_id, ran_ms, spec.size_hint)
         engine.learned.changed[spec.type, agent.agent_id] = None
+    _stop(engine, shadow, reasons.SUPERSEDED)
+
+
+def time_out(engine: Engine, task: Task, now_ms: int) -> None:
+    """The task's shadow has had its time: it may run no longer than any other attempt."""
+    shadow, task.shadow = task.shadow, None
+    if shadow is not None and shadow.is_alive:
+        shadow.attempt.end_ms = now_ms
+        leases.learn(engine, task, shadow.attempt, now_ms, None, completed=False)
+        _stop(engine, shadow, reasons.ATTEMPT_TIMEOUT)
+        engine.persist(task)
+    engine.arm(task)
+
+
+def _stop(engine: Engine, shadow: Shadow, reason: str) -> None:
+    agent = shadow.agent
     if agent.session_id == NO_SESSION:
         leases.free(engine, agent, shadow.lease_id)
     else:
-        engine.commands.append(CancelAttempt(agent.session_id, shadow.lease_id, reasons.SUPERSEDED))
+        engine.commands.append(CancelAttempt(agent.session_id, shadow.lease_id, reason))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from upbeat_server.engine import leases, reasons
+from upbeat_server.engine import hedging, leases, reasons
 from upbeat_server.engine.collaboration import ending, groups
 from upbeat_server.engine.model import AttemptOutcome, Error, TaskId, TaskState
 from upbeat_server.engine.sessions import check_on, end_adoption
@@ -49,6 +49,8 @@ def _fire_task(engine: Engine, task: Task, now_ms: int) -> None:
         engine.arm(task)
     elif spec.total_timeout_ms and now_ms >= record.create_ms + spec.total_timeout_ms:
         _time_out(engine, task, now_ms)
+    elif task.shadow is not None and now_ms >= task.shadow.deadline_ms:
+        hedging.time_out(engine, task, now_ms)
     elif spec.collaboration is not None:
         if record.state == TaskState.PENDING:
             groups.start(engine, task, now_ms)

@@ -149,6 +149,18 @@ def test_it_counts_whatever_became_of_the_second_one(play: Play, ends: Line, sta
     assert (record.accepted_attempt, record.error) == (1, None)
 
 
+@pytest.mark.parametrize("ends", [ack("t.2"), failure("t.2"), goodbye(SOUND)])
+def test_the_first_one_has_no_longer_than_its_own_timeout(play: Play, ends: Line) -> None:
+    probe(play, attempt_timeout_ms=3 * RUN_MS) << "assign t.2 to a2"
+    play >> ends
+    assert "stop t.1 at a1: ATTEMPT_TIMEOUT" not in play.skip().at(3 * RUN_MS - 1).said
+    play.skip().at(3 * RUN_MS) << "stop t.1 at a1: ATTEMPT_TIMEOUT"
+    record = play.stored("t")
+    assert record.attempts[0].end_ms == record.attempts[0].start_ms + 3 * RUN_MS
+    play.skip() >> result("t.1", by=SLOW) << "ack t.1 to a1: STALE"
+    play.skip()
+
+
 def test_a_task_that_is_cancelled_is_stopped_at_both(play: Play) -> None:
     probe(play) << "assign t.2 to a2"
     play >> cancel("t")
