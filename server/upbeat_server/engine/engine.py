@@ -335,6 +335,8 @@ class Engine:
         if state == QUEUED:
             if spec.queue_timeout_ms:
                 due_ms = record.queued_since_ms + spec.queue_timeout_ms
+                if task.shadow is not None:  # It does not only wait: an agent works on it.
+                    due_ms = max(due_ms, task.shadow.deadline_ms)
         elif state == PENDING:
             due_ms = record.eligible_ms
         elif spec.collaboration is not None:

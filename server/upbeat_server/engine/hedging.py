@@ -9,7 +9,8 @@ as well. Whichever completes first counts. What follows from it is kept small:
 - The older attempt is the task's ``Shadow``. Its agent's slot stays taken, and it is not told to stop. All
   that it can do is to complete: then the task is, whatever its current attempt is at. If it fails, runs
   out of its time, or its agent leaves, it is gone, and nothing is charged.
-- When the task ends otherwise, the agent of its shadow is told to stop.
+- When the task ends otherwise, the agent of its shadow is told to stop. While it has one, it does not end
+  for having waited too long in the queue.
 
 A task has one shadow at most, and gets one only if a failure of the second run would not be its last. Work
 that names limits is not hedged, for a second run would count against them; neither are children, of which
@@ -221,6 +222,7 @@ def report(engine: Engine, task: Task, agent: Agent, ended: AttemptEnded, now_ms
     if not is_completed or attempt not in record.attempts:
         has_abstained = ended.error is not None and ended.error.reason == reasons.ABSTAINED
         agent.failed += not is_completed and not has_abstained
+        engine.arm(task)
         engine.persist(task)
         return False
     agent.completed += 1
@@ -259,14 +261,13 @@ def drop(engine: Engine, task: Task, now_ms: int) -> None:
 
 
 def time_out(engine: Engine, task: Task, now_ms: int) -> None:
-    """The task's shadow has had its time: it may run no longer than any other attempt."""
+    """The task's shadow has had the time of any attempt. The task's timer is to be set anew."""
     shadow, task.shadow = task.shadow, None
     if shadow is not None and shadow.is_alive:
         shadow.attempt.end_ms = now_ms
         leases.learn(engine, task, shadow.attempt, now_ms, None, completed=False)
         _stop(engine, shadow, reasons.ATTEMPT_TIMEOUT)
         engine.persist(task)
-    engine.arm(task)
 
 
 def _stop(engine: Engine, shadow: Shadow, reason: str) -> None:

@@ -51,6 +51,7 @@ def _fire_task(engine: Engine, task: Task, now_ms: int) -> None:
         _time_out(engine, task, now_ms)
     elif task.shadow is not None and now_ms >= task.shadow.deadline_ms:
         hedging.time_out(engine, task, now_ms)
+        _fire_task(engine, task, now_ms)
     elif spec.collaboration is not None:
         if record.state == TaskState.PENDING:
             groups.start(engine, task, now_ms)

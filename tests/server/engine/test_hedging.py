@@ -149,6 +149,31 @@ def test_it_counts_whatever_became_of_the_second_one(play: Play, ends: Line, sta
     assert (record.accepted_attempt, record.error) == (1, None)
 
 
+def waiting_beside_the_first(play: Play) -> Play:
+    """The second one was given back, and its agent has other work, for longer than the task may be queued."""
+    probe(play, queue_timeout_ms=RUN_MS // 2) << "assign t.2 to a2"
+    play.together(reject("t.2"), submit("u"))
+    return play.skip().later(RUN_MS)
+
+
+def test_a_task_does_not_end_for_waiting_while_the_first_one_runs(play: Play) -> None:
+    assert waiting_beside_the_first(play).said == []
+    play >> result("t.1", by=SLOW) << "finished t COMPLETED" << "ack t.1 to a1: ACCEPTED"
+
+
+@pytest.mark.parametrize("ends", [failure("t.1", by=SLOW), reject("t.1", by=SLOW), goodbye(SLOW), cut(SLOW)])
+def test_but_as_soon_as_it_does_not(play: Play, ends: Line) -> None:
+    waiting_beside_the_first(play) >> ends
+    assert "finished t FAILED: QUEUE_TIMEOUT" in play.later(1).said
+    play.skip()
+
+
+def test_at_the_latest_when_that_has_had_its_time(play: Play) -> None:
+    waiting_beside_the_first(play).at(300_000 + 1)
+    assert play.said[-2:] == ["stop t.1 at a1: ATTEMPT_TIMEOUT", "finished t FAILED: QUEUE_TIMEOUT"]
+    play.skip()
+
+
 @pytest.mark.parametrize("ends", [ack("t.2"), failure("t.2"), goodbye(SOUND)])
 def test_the_first_one_has_no_longer_than_its_own_timeout(play: Play, ends: Line) -> None:
     probe(play, attempt_timeout_ms=3 * RUN_MS) << "assign t.2 to a2"
