@@ -71,3 +71,56 @@ def test_a_chip_changes_one_comparison_and_leaves_the_others(
     read_filter(after)  # The server reads what the page writes.
     if value is not None:
         assert told(visit, "filter", "valueOf", after, field) == value
+
+
+ROWS = """async (task) => {
+  const { attemptRows } = await import(`${location.origin}/parts/timeline.js`);
+  const seconds = (ms) => (ms - Date.parse(task.createTime)) / 1000;
+  return attemptRows(task, Date.parse(task.endTime), (agent) => agent).map((row) => [
+    row.mark,
+    ...row.spans.filter((span) => span.toMs > span.fromMs).map((span) => [
+      span.kind, seconds(span.fromMs), seconds(span.toMs),
+    ]),
+  ]);
+}"""
+
+
+def ran(number: int, outcome: str, start_s: int, end_s: int) -> dict[str, Any]:
+    """An attempt as it is answered."""
+    start, end = (f"2026-01-01T00:00:{second:02}Z" for second in (start_s, end_s))
+    return {
+        "attempt": number,
+        "agentId": f"a{number}",
+        "outcome": f"OUTCOME_{outcome}",
+        "startTime": start,
+        "endTime": end,
+    }
+
+
+@pytest.mark.parametrize(
+    ("attempts", "rows"),
+    [
+        (
+            [ran(1, "HEDGED", 2, 20), ran(2, "COMPLETED", 10, 20)],
+            [["#1", ["wait", 0, 2], ["HEDGED", 2, 20]], ["#2", ["COMPLETED", 10, 20]]],
+        ),
+        (
+            [ran(2, "CANCELLED", 10, 20), ran(1, "COMPLETED", 2, 20)],
+            [["#1", ["wait", 0, 2], ["COMPLETED", 2, 20]], ["#2", ["CANCELLED", 10, 20]]],
+        ),
+        (
+            [ran(1, "HEDGED", 2, 9), ran(2, "FAILED", 5, 7), ran(3, "COMPLETED", 15, 20)],
+            [
+                ["#1", ["wait", 0, 2], ["HEDGED", 2, 9]],
+                ["#2", ["FAILED", 5, 7]],
+                ["#3", ["wait", 9, 15], ["COMPLETED", 15, 20]],
+            ],
+        ),
+    ],
+)
+def test_attempts_are_drawn_as_they_began_with_no_wait_while_one_runs(
+    visit: Visit, attempts: list[dict[str, Any]], rows: list[Any]
+) -> None:
+    task = {"createTime": "2026-01-01T00:00:00Z", "endTime": "2026-01-01T00:00:20Z", "attempts": attempts}
+    visit.go()
+    assert visit.page.evaluate(ROWS, {**task, "state": "STATE_COMPLETED"}) == rows

@@ -22,7 +22,8 @@ const CHILDREN_MAX = 24;
  */
 export function attemptRows(task, nowMs, agentHref) {
   const endMs = isFinal(task) ? timeMs(task.endTime) : nowMs;
-  const attempts = task.attempts ?? [];
+  // Last comes the one that completed, which may have begun before others: here they are in their order.
+  const attempts = [...(task.attempts ?? [])].sort((one, other) => Number(one.attempt) - Number(other.attempt));
   let freeMs = timeMs(task.createTime);
   // Earlier attempts are not kept: what was before the first that is known is not all waiting.
   if (attempts.length && Number(attempts[0].attempt) > 1) freeMs = timeMs(attempts[0].startTime);
@@ -31,8 +32,8 @@ export function attemptRows(task, nowMs, agentHref) {
     const toMs = timeMs(attempt.endTime) ?? endMs;
     const outcome = shortName(attempt.outcome, "OUTCOME_");
     const kind = outcome === "UNSPECIFIED" ? "RUNNING" : outcome;
-    const spans = [waiting(freeMs, fromMs), { fromMs, toMs, kind, text: duration((toMs - fromMs) / 1_000) }];
-    freeMs = toMs;
+    const spans = [waiting(Math.min(freeMs, fromMs), fromMs), { fromMs, toMs, kind, text: duration((toMs - fromMs) / 1_000) }];
+    freeMs = Math.max(freeMs, toMs); // One that was hedged goes on beside the next.
     return {
       mark: `#${attempt.attempt}`,
       name: attempt.agentId,
