@@ -110,7 +110,7 @@ def acknowledge(engine: Engine, agent: Agent, ack: AttemptAcked, now_ms: int) ->
     if task is None:
         if not ack.accepted:
             free(engine, agent, ack.lease_id)
-            let_go(engine, ack.lease_id)
+            let_go(engine, agent, ack.lease_id)
     elif ack.accepted:
         taken(engine, task)
     else:
@@ -173,10 +173,11 @@ def free(engine: Engine, agent: Agent, lease_id: int) -> None:
         engine.fleet.refresh(agent)
 
 
-def let_go(engine: Engine, lease_id: int) -> None:
-    """No result will come for a lease that is not current: if it was that of a shadow, there is none now."""
+def let_go(engine: Engine, agent: Agent, lease_id: int) -> None:
+    """No result of the agent will come for a lease: if it was that of a shadow, there is none now."""
     task = engine.tasks.get(task_of(lease_id))  # type: ignore[arg-type]
-    if task is not None and task.shadow is not None and task.shadow.lease_id == lease_id:
+    shadow = None if task is None else task.shadow
+    if task is not None and shadow is not None and shadow.lease_id == lease_id and shadow.agent is agent:
         task.shadow = None
         engine.arm(task)
 

@@ -81,7 +81,7 @@ def _reconcile(
         if task is None:
             del agent.leases[lease_id]  # Its session ended: the slot is free, the work unwanted.
             engine.quotas.answered(lease_id, now_ms)
-            leases.let_go(engine, lease_id)
+            leases.let_go(engine, agent, lease_id)
         elif lease_id not in held:
             del agent.leases[lease_id]
             leases.return_or_lose(engine, task, "its agent came back without it", now_ms, is_heard=resumed)
@@ -230,7 +230,7 @@ def end(engine: Engine, event: SessionEnded, now_ms: int) -> None:
         if task is None:
             del agent.leases[lease_id]
             engine.quotas.answered(lease_id, now_ms)
-            leases.let_go(engine, lease_id)
+            leases.let_go(engine, agent, lease_id)
     _become(engine, agent, AgentInput.MISS)
     engine.arm_agent(agent, now_ms + engine.limits.graces.disconnect_grace_ms)
 
@@ -265,7 +265,7 @@ def _release(engine: Engine, agent: Agent, now_ms: int) -> list[Task]:
     for lease_id, task in agent.leases.items():
         if task is None:
             engine.quotas.answered(lease_id, now_ms)
-            leases.let_go(engine, lease_id)
+            leases.let_go(engine, agent, lease_id)
         else:
             tasks.append(task)
     agent.leases.clear()

@@ -186,6 +186,14 @@ def test_the_first_one_has_no_longer_than_its_own_timeout(play: Play, ends: Line
     play.skip()
 
 
+def test_another_agent_cannot_give_back_the_lease_of_the_first(play: Play) -> None:
+    probe(play) << "assign t.2 to a2"
+    play >> reject("t.1", by=SOUND)
+    assert play.task("t").shadow is not None
+    play.skip() >> result("t.1", by=SLOW)
+    play << "stop t.2 at a2: SUPERSEDED" << "finished t COMPLETED" << "ack t.1 to a1: ACCEPTED"
+
+
 def test_a_task_that_is_cancelled_is_stopped_at_both(play: Play) -> None:
     probe(play) << "assign t.2 to a2"
     play >> cancel("t")
